@@ -12,15 +12,15 @@ use locks_core::{
     SystemClock, Token,
 };
 
-/// Stands for election as the one leader under `name` at the default backend, across all programs
-/// that do the same there.
+/// Creates a candidate for the leadership `name` at the default backend, of which one at a time
+/// leads, across all programs.
 ///
 /// Leadership is a lock on the key `name`: it passes on when the leader resigns, ends, or its
 /// process dies. Against a leader that is still there and does nothing (stopped, hung, without
 /// network) there is the lease, where the backend has one (TCP, Redis and other stores), and
 /// [`stuck_after`](Election::stuck_after) everywhere else. At `net:` one of the candidates may be
-/// the process that serves: while that one is stopped, leadership does not pass on. If candidates
-/// may be stopped, elect at another backend.
+/// the process that runs the server: while that one is stopped, leadership does not pass on. If
+/// candidates may be stopped, use another backend.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,16 +35,15 @@ use locks_core::{
 /// # Ok::<(), locks::LockError>(())
 /// ```
 ///
-/// On a steal, and when a lease runs out, the next leader may begin before the last one looks: for
-/// that while two run. So [check](Leader::check) before each effect, and hand its
-/// [token](Leader::token) to whatever the effect is on, to be compared there: the greater one is
-/// the newer leader.
+/// After a steal, or when a lease has run out, the next leader may begin before the last one
+/// notices, and for that time two run. [Check](Leader::check) before each effect, and pass the
+/// [token](Leader::token) to the store that the effect is on, which refuses the smaller one.
 pub fn elect(name: impl Into<String>) -> Election {
     // Whatever the backend's URL says of requests that do not.
     Election { lock: crate::named(name.into()).wait(true), stuck_after: None }
 }
 
-/// A candidate for election, and how it stands; made by [`elect`].
+/// A candidate for a leadership, with its options; made by [`elect`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -70,17 +69,18 @@ impl Election {
         self
     }
 
-    /// Takes over from a leader that has not looked for `limit` whether it still is one. A leader
-    /// looks by [`check`](Leader::check), or by polling [`lost`](Leader::lost), several times in
-    /// that time: so choose it longer than the longest step between two looks. Everybody who stands
-    /// should give the same.
+    /// Takes over from a leader that has not checked its leadership for `limit`. A leader does so
+    /// by [`check`](Leader::check), or by polling [`lost`](Leader::lost), and has to do it several
+    /// times in `limit`, so choose that longer than the longest step between two checks. All
+    /// candidates should have the same.
     pub fn stuck_after(mut self, limit: Duration) -> Self {
         self.lock = self.lock.steal_after(limit);
         self.stuck_after = Some(limit);
         self
     }
 
-    /// Sets how long the arbiter waits for a leader that has gone silent, where it goes by leases.
+    /// Sets the lease: the time for which the backend waits for a leader that has gone silent. It
+    /// has no effect on backends whose holds cannot expire.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lock = self.lock.lease(lease);
         self
@@ -95,7 +95,8 @@ impl Election {
     /// Waits until elected, blocking the thread.
     ///
     /// # Errors
-    /// `Unavailable`, and whatever else keeps the lock from being acquired.
+    /// `Unavailable`, and the other errors of
+    /// [`LockBuilder::acquire`](crate::LockBuilder::acquire).
     #[track_caller]
     pub fn lead(&self) -> Result<Leader, LockError> {
         let guard = self.lock.clone().acquire()?.into_owned();
@@ -128,10 +129,10 @@ impl Election {
         async move { Ok(Leader::new(acquire.await?, stuck_after)) }
     }
 
-    /// Runs `lead` while leading: when the leadership is lost its future is dropped where it waits,
-    /// and the candidate stands again. Ends when that future does, and resigns when the last handle
-    /// to the leader goes, which is then unless one was passed on. A future that waits for
-    /// something that never comes is not stuck: it is polled, and so tells that it is alive.
+    /// Runs `lead` while leading. When the leadership is lost, its future is dropped and the
+    /// candidate waits to be elected again. Returns when that future does, and resigns when the
+    /// last handle to the leader is dropped, which is then unless a handle was kept. A future that
+    /// waits for ever does not count as stuck: it is polled, and so keeps its leadership.
     ///
     /// ```
     /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
@@ -204,13 +205,13 @@ impl Leader {
         self.guard.token()
     }
 
-    /// Fails if it does not lead any more. With [`stuck_after`](Election::stuck_after) it tells the
-    /// others, every now and then, that this leader is alive; that blocks where the arbiter is
-    /// elsewhere.
+    /// Returns an error if the leadership is lost. With [`stuck_after`](Election::stuck_after) it
+    /// also refreshes the leadership every now and then, which blocks until a remote backend has
+    /// answered.
     ///
     /// # Errors
-    /// [`Lost`](locks_core::ErrorKind::Lost), with the cause; with `stuck_after` also whatever
-    /// keeps the arbiter from answering.
+    /// [`Lost`](locks_core::ErrorKind::Lost), with the cause; with `stuck_after` also `Unavailable`
+    /// or another kind if the backend cannot answer.
     pub fn check(&self) -> Result<(), LockError> {
         self.guard.check()?;
         if self.is_due() {
@@ -219,13 +220,13 @@ impl Leader {
         Ok(())
     }
 
-    /// Like [`check`](Self::check), without blocking.
+    /// Returns an error if the leadership is lost, without blocking; see [`check`](Self::check).
     ///
     /// # Errors
     /// As [`check`](Self::check).
     ///
     /// # Cancel safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect.
     pub async fn check_async(&self) -> Result<(), LockError> {
         self.guard.check()?;
         if self.is_due() {
@@ -234,10 +235,9 @@ impl Leader {
         Ok(())
     }
 
-    /// Waits until the leadership is lost, for ever if it never is. With
-    /// [`stuck_after`](Election::stuck_after) it is by being polled that it tells the others that
-    /// this leader is alive: a task that hangs between two polls is taken to be stuck, as it should
-    /// be.
+    /// Returns a future that completes with the cause when the leadership is lost, and never
+    /// otherwise. With [`stuck_after`](Election::stuck_after), polling it refreshes the leadership:
+    /// a task that hangs between two polls counts as stuck.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -245,22 +245,22 @@ impl Leader {
         LeadershipLost { leader: self, lost: self.guard.lost(), refreshing: None, alarm: None }
     }
 
-    /// Resigns, and waits until the arbiter knows.
+    /// Resigns, and blocks until the backend has confirmed it.
     ///
     /// # Errors
-    /// [`Lost`](locks_core::ErrorKind::Lost) if another leads already, and whatever keeps the
-    /// arbiter from answering.
+    /// [`Lost`](locks_core::ErrorKind::Lost) if the leadership was lost before; `Unavailable` if
+    /// the backend does not confirm.
     pub fn resign(self) -> Result<(), LockError> {
         self.guard.release()
     }
 
-    /// Like [`resign`](Self::resign), without blocking.
+    /// Resigns, without blocking; see [`resign`](Self::resign).
     ///
     /// # Errors
     /// As [`resign`](Self::resign).
     ///
     /// # Cancel safety
-    /// It resigns, also if the future is dropped.
+    /// Dropping the future resigns as well, and discards the outcome.
     pub async fn resign_async(self) -> Result<(), LockError> {
         self.guard.release_async().await
     }
@@ -289,7 +289,7 @@ impl fmt::Debug for Leader {
     }
 }
 
-/// Resolves when a leadership is lost, to the cause; see [`Leader::lost`].
+/// A future that completes when a leadership is lost; see [`Leader::lost`].
 #[must_use = "futures do nothing unless polled"]
 pub struct LeadershipLost<'a> {
     leader: &'a Leader,

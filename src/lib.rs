@@ -213,8 +213,8 @@ pub async fn list_async() -> Result<Vec<LockInfo>, LockError> {
     choice::default_backend(Kind::Strong)?.list_async().await
 }
 
-/// Returns another guard of the hold that this thread, or the annotated function around, has of
-/// `key` at the default backend; see [`Backend::current_guard`].
+/// Returns another guard of the hold of `key` that this thread, or the annotated function around,
+/// has at the default backend; see [`Backend::current_guard`].
 ///
 /// ```
 /// use locks::lock;
@@ -270,7 +270,7 @@ pub fn install(backend: impl Into<Backend>) -> Result<(), LockError> {
     choice::install(Kind::Strong, backend.into())
 }
 
-/// Makes `backend` serve the locks of [`Kind::Weak`], which only save work.
+/// Makes `backend` serve the locks of [`Kind::Weak`], which are there only to save work.
 ///
 /// Without one, the default backend serves them too.
 ///

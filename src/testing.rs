@@ -57,8 +57,8 @@ impl TestBackend {
         &self.backend
     }
 
-    /// Holds `key` as a stranger, until the guard is dropped: no request re-enters it, and no wait
-    /// for it is a deadlock.
+    /// Acquires `key` for an unrelated holder: no request re-enters the hold, and no wait for it is
+    /// a deadlock.
     ///
     /// # Panics
     /// If the key is held already, or is not a valid key.
@@ -78,10 +78,10 @@ impl TestBackend {
         tokens.filter(|token| self.engine.lose(key, *token, cause)).count()
     }
 
-    /// Moves the clock on, which otherwise stands still: waits end, holds become old enough to be
-    /// stolen, bounds run out. A wait counts from when it began, so let it begin first; see
-    /// [`until_waiting`](Self::until_waiting). Threads and tasks that it wakes may still have to
-    /// run.
+    /// Advances the clock, which otherwise stands still: waits time out, holds become old enough to
+    /// be stolen, bounds run out. A wait counts from its beginning, so let it begin first; see
+    /// [`until_waiting`](Self::until_waiting). The threads and tasks that it wakes may run only
+    /// after it has returned.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
@@ -91,8 +91,8 @@ impl TestBackend {
         self.found(key).iter().map(|lock| lock.waiters.len()).sum()
     }
 
-    /// Blocks until another thread queues for `key`. A task of this thread cannot get there
-    /// meanwhile: let it run, and look at [`waiting`](Self::waiting).
+    /// Blocks until another thread queues for `key`. A task on this thread cannot run meanwhile;
+    /// for those use [`until_waiting_async`](Self::until_waiting_async).
     ///
     /// # Panics
     /// If none does for ten seconds of real time.
@@ -143,10 +143,10 @@ impl TestBackend {
         }
     }
 
-    /// Makes the backend reachable or not. With `false`, every request and release fails with
+    /// Sets whether the backend can be reached. With `false`, every request and release fails with
     /// [`Unavailable`](crate::ErrorKind::Unavailable) from now on, as if the arbiter were out of
-    /// reach. Holders go on to hold. What they release meanwhile is released once the arbiter can
-    /// be reached again; until then others find it held.
+    /// reach. Holds remain. A release that is made meanwhile takes effect once the backend can be
+    /// reached again; until then the key stays held.
     pub fn set_reachable(&self, reachable: bool) {
         let mut reach = self.reach.lock();
         let unsent = match (&mut *reach, reachable) {

@@ -8,10 +8,9 @@ use locks_core::{Backend, Exclusion};
 /// A backend under test, with what the kit needs to test it.
 ///
 /// A fixture stands for one arbiter with nothing in it yet: each case gets a fixture of its own,
-/// and expects every key to be free. `Backend` is itself a fixture, for a backend that runs in
-/// real time and in one process; one whose holders can be other processes gives a
-/// [`rival`](Self::rival) and a [`child`](Self::child) as well, and cases that need them fail
-/// for want of them.
+/// and expects every key to be free. `Backend` is itself a fixture, for a backend that runs in real
+/// time and in one process; one whose holders can be other processes gives a [`rival`](Self::rival)
+/// and a [`child`](Self::child) as well, and cases that need them fail without them.
 ///
 /// ```
 /// use locks::Backend;
@@ -46,8 +45,8 @@ pub trait Fixture: Send + Sync + 'static {
         Duration::from_secs(1)
     }
 
-    /// Returns how long, in real time, the kit waits for what should happen at once before it
-    /// reports a hang.
+    /// Returns the real time for which the kit waits for something that should happen at once,
+    /// before it reports a hang.
     fn patience(&self) -> Duration {
         Duration::from_secs(10)
     }

@@ -282,7 +282,7 @@ impl Subject {
         for client in [Some(&self.backend), self.theirs.as_ref()].into_iter().flatten() {
             let probe = client.named("settle").wait(false).acquire_async();
             if let Ok(guard) = self.drive("a round trip", probe) {
-                // Another case's thread may do the same at the same time, so a refusal is an answer too.
+                // Another case's thread may do the same meanwhile, so a refusal is an answer too.
                 let _: Result<(), LockError> = self.drive("a round trip", guard.release_async());
             }
         }

@@ -75,25 +75,26 @@ pub trait LockBackend: Send + Sync + 'static {
     /// one that wraps another forwards the call.
     fn detach_owner(&self, hold: &Hold);
 
-    /// Notes that what was done under the hold has succeeded: a reservation that depends on it
+    /// Marks the work under the hold as done: a reservation that depends on it
     /// ([`Reserve::IfDone`](crate::Reserve::IfDone)) stays once the hold is released
-    /// ([C14](crate::contract#c14-bounds-of-a-hold)). In a nest only the mark of a guard counts
-    /// that is the outermost left when it is released. Without effect on other holds, and on one
-    /// that is lost.
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)). Of nested guards, only the mark of the one
+    /// that is the outermost when it is released counts. Has no effect on other holds, nor on a
+    /// lost one.
     fn mark_done(&self, hold: &Hold);
 
-    /// Returns the holds that this one has been [stolen](crate::LockBuilder::steal_after) from, as
-    /// they were ([C6](crate::contract#c6-stealing)); none if it was granted otherwise, or where
-    /// that is not known any more.
+    /// Returns the holds from which this one was [stolen](crate::LockBuilder::steal_after), as they
+    /// were then ([C6](crate::contract#c6-stealing)); empty if it was granted otherwise, or if the
+    /// backend no longer knows them.
     fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo>;
 
-    /// Turns an exclusive hold into a shared one, without letting the key go in between: requests
-    /// to share it are granted, exclusive ones wait on. Token, age and bounds stay. A shared hold
-    /// stays as it is.
+    /// Downgrades an exclusive hold to a shared one without releasing the key in between: shared
+    /// waiters are granted, exclusive ones keep waiting. Token, age and bounds are unchanged. Has
+    /// no effect on a shared hold.
     ///
     /// # Errors
     /// `Lost`; `Unsupported` for permits, and where holds cannot [change their
-    /// mode](crate::Capabilities::upgrade); and whatever keeps the arbiter from answering.
+    /// mode](crate::Capabilities::upgrade); `Unavailable` or another kind if the backend cannot
+    /// answer.
     fn share(&self, hold: &Hold) -> Op<'static, ()>;
 
     /// Returns the keys of a hold that was not released, in ascending order; empty if they are no
@@ -115,7 +116,7 @@ pub trait LockBackend: Send + Sync + 'static {
     /// `Unavailable` if the backend does not answer.
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool>;
 
-    /// Returns what answers behind the backend, in words for people: the server's kind and version,
+    /// Returns a description of the server behind the backend, for people: its kind and version,
     /// and how it was found. `None` before the first answer, and where there is no server.
     fn served_by(&self) -> Option<String> {
         None

@@ -220,7 +220,7 @@ impl Backend {
         }
     }
 
-    /// Forgets a waker that [`poll_lost`](Self::poll_lost) was called with.
+    /// Removes a waker that [`poll_lost`](Self::poll_lost) registered.
     pub fn unwatch(&self, hold: &Hold, waker: &Waker) {
         match self.behind() {
             Behind::Engine(engine) => engine.unwatch(hold, waker),
@@ -228,10 +228,10 @@ impl Backend {
         }
     }
 
-    /// Renews the hold's age; see [`LockBackend::refresh`].
+    /// Resets the age of the hold to zero; see [`LockBackend::refresh`].
     ///
     /// # Errors
-    /// `Lost`, and whatever keeps the arbiter from answering.
+    /// `Lost` if the hold is lost, `Unavailable` or another kind if the backend cannot answer.
     pub fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
         match self.behind() {
             Behind::Engine(engine) => engine.refresh(hold),
@@ -239,8 +239,7 @@ impl Backend {
         }
     }
 
-    /// Takes the hold from the thread that it belongs to, if it does; see
-    /// [`LockBackend::detach_owner`].
+    /// Detaches the hold from its owner; see [`LockBackend::detach_owner`].
     pub fn detach_owner(&self, hold: &Hold) {
         match self.behind() {
             Behind::Engine(engine) => engine.detach_owner(hold),
@@ -248,7 +247,7 @@ impl Backend {
         }
     }
 
-    /// Notes that what was done under the hold has succeeded; see [`LockBackend::mark_done`].
+    /// Marks the work under the hold as done; see [`LockBackend::mark_done`].
     pub fn mark_done(&self, hold: &Hold) {
         match self.behind() {
             Behind::Engine(engine) => engine.mark_done(hold),
@@ -256,7 +255,7 @@ impl Backend {
         }
     }
 
-    /// Returns whom the hold was stolen from; see [`LockBackend::stolen_from`].
+    /// Returns the holds from which the hold was stolen; see [`LockBackend::stolen_from`].
     pub fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo> {
         match self.behind() {
             Behind::Engine(engine) => engine.stolen_from(hold),
@@ -264,7 +263,7 @@ impl Backend {
         }
     }
 
-    /// Makes an exclusive hold a shared one; see [`LockBackend::share`].
+    /// Downgrades an exclusive hold to a shared one; see [`LockBackend::share`].
     ///
     /// # Errors
     /// Those of [`LockBackend::share`].
@@ -283,10 +282,11 @@ impl Backend {
         }
     }
 
-    /// Returns who holds and who waits; see [`LockBackend::inspect`].
+    /// Returns the holders and waiters of the keys of `query`; see [`LockBackend::inspect`].
     ///
     /// # Errors
-    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    /// `Unsupported` if the backend cannot do that, `Unavailable` or another kind if it does not
+    /// answer.
     pub fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         match self.behind() {
             Behind::Engine(engine) => engine.inspect(query),
@@ -294,10 +294,11 @@ impl Backend {
         }
     }
 
-    /// Ends the hold or the reservation of `key` with this token; see [`LockBackend::evict`].
+    /// Revokes the hold or the reservation of `key` with this token; see [`LockBackend::evict`].
     ///
     /// # Errors
-    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    /// `Unsupported` if the backend cannot do that, `Unavailable` or another kind if it does not
+    /// answer.
     pub fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
         match self.behind() {
             Behind::Engine(engine) => engine.evict(key, token),
@@ -305,8 +306,7 @@ impl Backend {
         }
     }
 
-    /// Returns what answers behind the backend, in words for people; see
-    /// [`LockBackend::served_by`].
+    /// Returns a description of the server behind the backend; see [`LockBackend::served_by`].
     pub fn served_by(&self) -> Option<String> {
         match self.behind() {
             Behind::Engine(engine) => engine.served_by(),

@@ -58,8 +58,8 @@ pub const METRICS: [Metric; 10] = [
     ),
 ];
 
-/// Tells the recorder that is installed what each metric is: its unit, and the text that an
-/// exporter shows as `HELP`. Call it once, after installing the recorder.
+/// Describes each metric to the installed recorder: its unit, and the text that an exporter shows
+/// as `HELP`. Call it once, after installing the recorder.
 #[cfg(feature = "metrics")]
 pub fn describe_metrics() {
     for (name, kind, _, help) in METRICS {

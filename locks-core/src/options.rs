@@ -70,8 +70,8 @@ pub enum Kind {
 }
 
 /// When [`hold_at_least`](Options::hold_at_least) keeps the key reserved after its hold has ended
-/// ([C14](crate::contract#c14-bounds-of-a-hold)). While it is held, it keeps it from being stolen
-/// in either case.
+/// ([C14](crate::contract#c14-bounds-of-a-hold)). In either case the hold is not stolen before the
+/// time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Reserve {
     /// However it ended, unless an administrator ended it.

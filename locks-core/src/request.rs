@@ -56,7 +56,7 @@ impl<'a> Request<'a> {
         Self { keys, options, caller, requested_at: None }
     }
 
-    /// Returns how long to wait, for a backend that has no default of its own
+    /// Returns the time for which to wait, for a backend that has no default of its own
     /// ([C2](crate::contract#c2-waiting)).
     pub fn wait(&self) -> Wait {
         self.options.wait.unwrap_or_default()
@@ -118,13 +118,13 @@ impl Caller {
         Self { site: Some(site), ..self }
     }
 
-    /// Returns the same caller, with a request of this label.
+    /// Returns the caller with this label of its request.
     #[must_use]
     pub fn labelled(self, label: Option<Arc<str>>) -> Self {
         Self { label, ..self }
     }
 
-    /// Returns the caller as one who names this owner, in place of the one that it has.
+    /// Returns the caller with this owner in place of its own.
     #[must_use]
     pub fn sharing(mut self, owner: SharedOwner) -> Self {
         self.name(owner.id());
@@ -132,7 +132,7 @@ impl Caller {
         self
     }
 
-    /// Returns the caller as one of another process.
+    /// Returns the caller with `party` as its process.
     #[must_use]
     pub fn of(self, party: Arc<ProcessInfo>) -> Self {
         Self { party: Some(party), ..self }

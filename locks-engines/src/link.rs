@@ -19,11 +19,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 /// What is added at most for a slow link.
 const LONGEST_GRACE: Duration = Duration::from_secs(5);
 
-/// The state of a connection, for people.
+/// The state of the connection to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkState {
-    /// Nothing has asked for it yet.
+    /// No request has needed the connection yet.
     Idle,
     /// It is connected to a server of this version.
     Connected {

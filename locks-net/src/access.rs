@@ -108,8 +108,8 @@ impl Clients {
         Ok(self)
     }
 
-    /// Lets in everybody else who has a certificate of the server's
-    /// [authority](crate::ServerBuilder::client_authority), to do what `client` may.
+    /// Lets in all other clients with a certificate of the server's
+    /// [authority](crate::ServerBuilder::client_authority), with the rights of `client`.
     #[must_use]
     pub fn others(mut self, client: Client) -> Self {
         self.others = Some(client);
@@ -172,38 +172,39 @@ impl Client {
         Self::default()
     }
 
-    /// Lets it in by a secret; two are good at once, so that one can be replaced by the other.
+    /// Adds a secret that lets the client in. Two are valid at a time, so that one can replace the
+    /// other.
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secrets.push(Arc::new(secret));
         self
     }
 
-    /// Lets it in by a certificate of the server's
-    /// [authority](crate::ServerBuilder::client_authority).
+    /// Adds a certificate that lets the client in; the server's
+    /// [authority](crate::ServerBuilder::client_authority) has to have signed it.
     #[must_use]
     pub fn certificate(mut self, certificate: Fingerprint) -> Self {
         self.certificates.push(certificate);
         self
     }
 
-    /// Keeps it to keys that begin with `prefix`: others it can neither lock nor see. It exchanges
-    /// messages with clients of the same namespace.
+    /// Restricts the client to keys that begin with `prefix`; it can neither lock nor list others.
+    /// It exchanges messages with clients of the same namespace.
     #[must_use]
     pub fn namespace(mut self, prefix: impl Into<String>) -> Self {
         self.namespace = prefix.into();
         self
     }
 
-    /// Lets it take locks from others by `steal_after`.
+    /// Permits the client to steal locks by `steal_after`.
     #[must_use]
     pub fn steal(mut self) -> Self {
         self.steal = true;
         self
     }
 
-    /// Lets it release what others hold, reach with its messages all clients whose namespaces begin
-    /// with its own, and hear theirs.
+    /// Permits the client to release the holds of others, and to exchange messages with all clients
+    /// whose namespaces begin with its own.
     #[must_use]
     pub fn admin(mut self) -> Self {
         self.admin = true;

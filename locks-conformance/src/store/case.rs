@@ -28,7 +28,7 @@ impl StoreCase {
         CASES
     }
 
-    /// Returns the case of this name.
+    /// Returns the case with this name.
     ///
     /// # Panics
     /// If there is none.
@@ -42,10 +42,10 @@ impl StoreCase {
         self.name
     }
 
-    /// Puts the fixture to it.
+    /// Runs the case against `fixture`.
     ///
     /// # Panics
-    /// If the store does not do what the clause says, and if the case hangs.
+    /// If the store violates the clause, or the case hangs.
     pub fn run(&self, fixture: Arc<dyn StoreFixture>) {
         let limit = (fixture.patience() * LIMIT).max(Duration::from_secs(1));
         let (body, stores) = (self.body, Stores::new(fixture));

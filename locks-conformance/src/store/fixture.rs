@@ -26,7 +26,7 @@ pub trait StoreFixture: Send + Sync + 'static {
         Duration::from_secs(1)
     }
 
-    /// Returns how long, in real time, a step may take before it counts as a hang.
+    /// Returns the real time that a step may take before it counts as a hang.
     fn patience(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -36,7 +36,7 @@ pub trait StoreFixture: Send + Sync + 'static {
         crate::fixture::since_start()
     }
 
-    /// Lets the store's clock go on by at least `by`: sleeps, unless the clock can be set.
+    /// Advances the store's clock by at least `by`: sleeps, unless the clock can be set.
     fn advance(&self, by: Duration) {
         std::thread::sleep(by);
     }

@@ -28,9 +28,9 @@ impl Backend {
     }
 
     /// Returns another guard of the hold that this thread, or the innermost scope around, has of
-    /// `key` ([C9](crate::contract#c9-re-entry)); `None` if it has none. So what a `#[lock]`
-    /// function calls can check and refresh the hold around it, without being handed the guard. The
-    /// lock stays held until the last of its guards goes.
+    /// `key` ([C9](crate::contract#c9-re-entry)); `None` if it has none. With it, a function called
+    /// by one with `#[lock]` can check and refresh the hold around it without being passed the
+    /// guard. The lock stays held until the last of its guards goes.
     ///
     /// ```
     /// use locks::Backend;
@@ -48,12 +48,13 @@ impl Backend {
     /// # Ok::<(), locks::LockError>(())
     /// ```
     ///
-    /// Asynchronous holds that were taken by hand have no owner, and are not found. Nor is a hold
-    /// at a server that was lost with the whole session: so do not take `None` for leave to go on.
+    /// Holds that async code has acquired through a builder have no owner and are not found. Nor is
+    /// a hold at a server that was lost with its whole session, so `None` is no permission to go
+    /// on.
     ///
     /// # Errors
-    /// [`Lost`](crate::ErrorKind::Lost) if the hold around was lost; `InvalidKey`, and whatever
-    /// keeps the arbiter from answering.
+    /// [`Lost`](crate::ErrorKind::Lost) if the hold around was lost; `InvalidKey`; `Unavailable` or
+    /// another kind if the backend cannot answer.
     #[track_caller]
     pub fn current_guard(&self, key: &str) -> Result<Option<Guard>, LockError> {
         self.named(key).current_guard_at(CallSite::caller())

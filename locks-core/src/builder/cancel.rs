@@ -13,7 +13,7 @@ use crate::observe::{self, Since};
 use crate::sync::plain::Mutex;
 use crate::{ErrorKind, LockError, OwnedGuard};
 
-/// Gives up acquisitions from another thread; clones are the same token.
+/// A token that cancels acquisitions from another thread; clones are the same token.
 ///
 /// Async code drops the future instead. A thread that is blocked in
 /// [`acquire`](crate::LockBuilder::acquire) cannot, so another thread cancels for it:
@@ -43,14 +43,14 @@ struct Shared {
 }
 
 impl CancelToken {
-    /// Returns a token that is not cancelled.
+    /// Creates a token that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Cancels, for good: acquisitions that [name it](crate::LockBuilder::cancel_on) fail with
-    /// [`Cancelled`](ErrorKind::Cancelled), those that wait and those to come. One that has been
-    /// granted its lock by now keeps it.
+    /// Cancels the token for good: acquisitions that [name it](crate::LockBuilder::cancel_on) fail
+    /// with [`Cancelled`](ErrorKind::Cancelled), the waiting ones and all later ones. A lock that
+    /// has been granted by then is kept.
     pub fn cancel(&self) {
         self.0.is_cancelled.store(true, Ordering::Release);
         let waiting = std::mem::take(&mut self.0.waiting.lock().1);
@@ -59,7 +59,7 @@ impl CancelToken {
         calls.end();
     }
 
-    /// Returns whether it was cancelled.
+    /// Returns `true` if the token was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled.load(Ordering::Acquire)
     }

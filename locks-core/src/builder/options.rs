@@ -214,11 +214,11 @@ impl LockBuilder<'_> {
         self
     }
 
-    /// Lets it be done once in `period`: as [`hold_at_least`](Self::hold_at_least), but the key
-    /// stays reserved until `period` after the grant only if the guard was [marked as
+    /// Keeps the key reserved until `period` after the grant if the work succeeded: like
+    /// [`hold_at_least`](Self::hold_at_least), but only if the guard was [marked as
     /// done](crate::Guard::mark_done) before it was released. If it was dropped without the mark
-    /// (by `?`, a panic, a cancelled future), was lost, or its process died, the next one may try
-    /// at once. While it is held, nothing is stolen before `period` has passed
+    /// (by `?`, a panic, a cancelled future), was lost, or its process died, the key is not
+    /// reserved. While it is held, nothing is stolen before `period` has passed
     /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     ///
     /// ```
@@ -243,8 +243,8 @@ impl LockBuilder<'_> {
         self
     }
 
-    /// Ends the hold `most` after the grant; its guard is lost then. With zero, acquiring fails
-    /// with `LimitExceeded`.
+    /// Ends the hold `most` after the grant; its guard is lost then. With a duration of zero the
+    /// acquisition fails with `LimitExceeded`.
     ///
     /// The code that holds the guard runs on until it looks
     /// ([C14](crate::contract#c14-bounds-of-a-hold)). A nested hold has the bounds of the outer
@@ -267,7 +267,7 @@ impl LockBuilder<'_> {
     /// Sets the identity that holds the lock, in place of the thread or scope: all requests that
     /// name `owner` count as one holder.
     ///
-    /// With [`reentrant`](Self::reentrant), several threads or tasks can so share a hold
+    /// With [`reentrant`](Self::reentrant), several threads or tasks can share one hold that way
     /// ([C9](crate::contract#c9-re-entry)). For deadlock detection, a wait still blocks only the
     /// thread or scope that waits ([C10](crate::contract#c10-deadlocks)). Tasks outside of any
     /// scope are known by their owner alone: run each in a [`scope`](crate::scope) if several name
@@ -300,7 +300,7 @@ impl LockBuilder<'_> {
     /// waits has the guard itself. For deadlock detection, a wait in the owner's name blocks only
     /// that thread or scope ([C10](crate::contract#c10-deadlocks)). Takes precedence over
     /// [`owner`](Self::owner). Needs a backend that knows owners of other processes, such as `net:`
-    /// or a lock server; at `memory:` there are none to know.
+    /// or a lock server; `memory:` serves only this process.
     ///
     /// # Examples
     /// ```
@@ -339,7 +339,7 @@ impl LockBuilder<'_> {
         self
     }
 
-    /// Gives the acquisition up when `token` is cancelled, with
+    /// Cancels the acquisition when `token` is cancelled: it fails with
     /// [`Cancelled`](crate::ErrorKind::Cancelled); see [`CancelToken`].
     pub fn cancel_on(mut self, token: &CancelToken) -> Self {
         self.rare.get_or_insert_default().cancel = Some(token.clone());

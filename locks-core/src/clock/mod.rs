@@ -62,7 +62,7 @@ pub trait Clock: Send + Sync + 'static {
     /// Wakes `waker` at `at`, unless the alarm is dropped before.
     fn wake_at(&self, at: Moment, waker: Waker) -> Alarm;
 
-    /// Returns how long a thread has to sleep until `at`, in real time; `None` if only an alarm can
-    /// tell.
+    /// Returns the real time for which a thread has to sleep until `at`; `None` if it has to wait
+    /// for an alarm instead.
     fn sleep_until(&self, at: Moment) -> Option<Duration>;
 }

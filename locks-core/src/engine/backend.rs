@@ -129,7 +129,7 @@ impl Engine {
         &self.core.about
     }
 
-    /// Returns what answers behind the engine's upstream, in words for people; see
+    /// Returns a description of the server behind the engine's upstream; see
     /// [`LockBackend::served_by`](crate::LockBackend::served_by).
     pub fn served_by(&self) -> Option<String> {
         self.core.upstream.as_ref()?.served_by()
@@ -170,17 +170,18 @@ impl Engine {
         self.poll_own(hold, cx)
     }
 
-    /// Forgets a waker that [`poll_lost`](Self::poll_lost) was called with.
+    /// Removes a waker that [`poll_lost`](Self::poll_lost) registered.
     pub fn unwatch(&self, hold: &Hold, waker: &Waker) {
         if self.granted(hold) {
             hold.slots().iter().for_each(|hold| self.core.unwatch(hold, waker));
         }
     }
 
-    /// Renews the hold's age; see [`LockBackend::refresh`](crate::LockBackend::refresh).
+    /// Resets the age of the hold to zero; see
+    /// [`LockBackend::refresh`](crate::LockBackend::refresh).
     ///
     /// # Errors
-    /// `Lost`, and whatever keeps the arbiter from answering.
+    /// `Lost` if the hold is lost, `Unavailable` or another kind if the backend cannot answer.
     pub fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
         if !self.granted(hold) {
             return Op::failed(foreign(&self.core, hold.token()));
@@ -198,13 +199,13 @@ impl Engine {
         Op::all(renewed)
     }
 
-    /// Takes the hold from the thread that it belongs to, if it does; see
+    /// Detaches the hold from its owner; see
     /// [`LockBackend::detach_owner`](crate::LockBackend::detach_owner).
     pub fn detach_owner(&self, hold: &Hold) {
         self.detach_owner_to(hold, None);
     }
 
-    /// Notes that what was done under the hold has succeeded; see
+    /// Marks the work under the hold as done; see
     /// [`LockBackend::mark_done`](crate::LockBackend::mark_done).
     pub fn mark_done(&self, hold: &Hold) {
         if !self.granted(hold) {
@@ -216,7 +217,7 @@ impl Engine {
         }
     }
 
-    /// Returns whom the hold was stolen from; see
+    /// Returns the holds from which the hold was stolen; see
     /// [`LockBackend::stolen_from`](crate::LockBackend::stolen_from).
     pub fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo> {
         let mut found = Vec::new();
@@ -242,7 +243,7 @@ impl Engine {
         found
     }
 
-    /// Makes an exclusive hold a shared one; see
+    /// Downgrades an exclusive hold to a shared one; see
     /// [`LockBackend::share`](crate::LockBackend::share).
     ///
     /// # Errors
@@ -260,10 +261,12 @@ impl Engine {
         hold.keys().map(str::to_owned).collect()
     }
 
-    /// Returns who holds and who waits; see [`LockBackend::inspect`](crate::LockBackend::inspect).
+    /// Returns the holders and waiters of the keys of `query`; see
+    /// [`LockBackend::inspect`](crate::LockBackend::inspect).
     ///
     /// # Errors
-    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    /// `Unsupported` if the backend cannot do that, `Unavailable` or another kind if it does not
+    /// answer.
     pub fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         let mut here = self.core.list(&query);
         let Some(upstream) = &self.core.upstream else { return Op::ready(here) };
@@ -288,11 +291,12 @@ impl Engine {
         })
     }
 
-    /// Ends the hold or the reservation of `key` with this token; see
+    /// Revokes the hold or the reservation of `key` with this token; see
     /// [`LockBackend::evict`](crate::LockBackend::evict).
     ///
     /// # Errors
-    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    /// `Unsupported` if the backend cannot do that, `Unavailable` or another kind if it does not
+    /// answer.
     pub fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
         if let Err(error) = check_key(key) {
             return Op::failed(error);

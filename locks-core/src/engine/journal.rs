@@ -10,9 +10,9 @@ impl Engine {
     /// keys, in ascending order; none if it is lost, or not this engine's.
     ///
     /// A record is true of the moment it was made at. [Refreshing](crate::LockBackend::refresh) a
-    /// guard and [disowning](crate::LockBackend::detach_owner) it change its record, and so does
-    /// releasing the guard that it is nested in. The [party](crate::Caller::party) of the holder is
-    /// not in it.
+    /// guard and [detaching its owner](crate::LockBackend::detach_owner) change its record, and so
+    /// does releasing the guard that it is nested in. The [party](crate::Caller::party) of the
+    /// holder is not in it.
     pub fn record(&self, hold: &Hold) -> Vec<HoldRecord> {
         if self.granted(hold) { self.core.records(hold) } else { Vec::new() }
     }

@@ -41,7 +41,7 @@ pub enum ErrorKind {
     Io,
 }
 
-/// Why a lock was lost ([C8](crate::contract#c8-loss)).
+/// The cause of the loss of a lock ([C8](crate::contract#c8-loss)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LostCause {

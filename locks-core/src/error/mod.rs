@@ -130,21 +130,21 @@ impl LockError {
         self
     }
 
-    /// Sets for how long the key stays reserved.
+    /// Sets the time for which the key stays reserved.
     #[must_use]
     pub fn with_reserved_for(mut self, left: Option<Duration>) -> Self {
         self.0.reserved_for = left;
         self
     }
 
-    /// Sets how long the request waited.
+    /// Sets the time for which the request waited.
     #[must_use]
     pub fn with_waited(mut self, waited: Duration) -> Self {
         self.0.waited = Some(waited);
         self
     }
 
-    /// Sets for how long the backend grants no lock at all.
+    /// Sets the time from now for which the backend grants no lock at all.
     #[must_use]
     pub fn with_until(mut self, left: Duration) -> Self {
         self.0.until = Some(left);
@@ -252,18 +252,18 @@ impl LockError {
         self.0.waiting
     }
 
-    /// Returns for how long the key stays reserved without a holder, by `hold_at_least`
+    /// Returns the time for which the key stays reserved without a holder, by `hold_at_least`
     /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub fn reserved_for(&self) -> Option<Duration> {
         self.0.reserved_for
     }
 
-    /// Returns how long the request waited.
+    /// Returns the time for which the request waited.
     pub fn waited(&self) -> Option<Duration> {
         self.0.waited
     }
 
-    /// Returns for how long from now the backend grants no lock at all, if an
+    /// Returns the time from now for which the backend grants no lock at all, if an
     /// [`Unavailable`](ErrorKind::Unavailable) error says so: it may have lost holds, and waits
     /// until their leases would have expired.
     pub fn until(&self) -> Option<Duration> {

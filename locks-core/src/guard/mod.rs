@@ -191,10 +191,9 @@ impl Guard {
         self.owned.refresh()
     }
 
-    /// Returns the holds that this lock was stolen from, as they were when it was
-    /// ([C6](crate::contract#c6-stealing)): who, since when, where. Empty if it was granted
-    /// otherwise. So a thief can look after what its victim has left undone. A backend of one's own
-    /// over a `LeaseStore` may not know.
+    /// Returns the holds from which this lock was stolen, with holder, age and call site as they
+    /// were then ([C6](crate::contract#c6-stealing)); empty if it was granted otherwise. With it a
+    /// thief can clean up after its victim. A custom `LeaseStore` may not know them.
     ///
     /// ```
     /// use std::time::Duration;
@@ -212,9 +211,9 @@ impl Guard {
         self.owned.stolen_from()
     }
 
-    /// Shares the key from now on, without letting it go in between: those who wait to share it get
-    /// in, and what was written under the exclusive lock is still as it was. Token and age stay. Of
-    /// a nest the strongest guard counts.
+    /// Downgrades the lock to a shared one without releasing the key in between: shared waiters are
+    /// granted, and no exclusive holder can have changed what was written before. Token and age are
+    /// unchanged. Of nested guards the strongest one counts.
     ///
     /// ```
     /// use locks::Backend;
@@ -229,22 +228,22 @@ impl Guard {
     ///
     /// # Errors
     /// [`Lost`](crate::ErrorKind::Lost); [`Unsupported`](crate::ErrorKind::Unsupported) for
-    /// permits, for files and for stores with leases, which `memory:`, `net:`, `unix:` and TCP can;
-    /// and whatever keeps the arbiter from answering.
+    /// permits, and at lock files and stores with leases (`memory:`, `net:` and lock servers
+    /// support it); `Unavailable` or another kind if the backend cannot answer.
     pub fn downgrade(&self) -> Result<(), LockError> {
         self.owned.downgrade()
     }
 
-    /// Marks what is done under the lock as done: with [`once_per`](crate::LockBuilder::once_per)
-    /// the key stays reserved for the rest of the period once the guard is released or dropped. The
+    /// Marks the work under the lock as done: with [`once_per`](crate::LockBuilder::once_per) the
+    /// key stays reserved for the rest of the period once the guard is released or dropped. The
     /// macros do this for `Ok`, `Some`, and any other value that a function returns without a
     /// panic.
     ///
-    /// The mark goes with the release. At a remote backend a process that ends right after dropping
-    /// the guard may take it along: [`release`](Self::release) waits until it has arrived, as the
-    /// macros do.
+    /// The mark is sent with the release. At a remote backend it can be lost if the process ends
+    /// right after dropping the guard; [`release`](Self::release) waits until the backend has
+    /// confirmed it, as the macros do.
     ///
-    /// The mark of a nested guard counts if it is the outermost left when it is released. Without
+    /// The mark of a nested guard counts if it is the outermost one when it is released. Without
     /// `once_per` it changes nothing.
     pub fn mark_done(&self) {
         self.owned.mark_done();

@@ -101,14 +101,14 @@ impl OwnedGuard {
         self.backend.refresh(&self.hold).await
     }
 
-    /// Returns the holds that this lock was stolen from; see
+    /// Returns the holds from which this lock was stolen; see
     /// [`Guard::stolen_from`](crate::Guard::stolen_from).
     pub fn stolen_from(&self) -> Vec<HolderInfo> {
         self.backend.stolen_from(&self.hold)
     }
 
-    /// Shares the key from now on; see [`Guard::downgrade`](crate::Guard::downgrade). Blocks where
-    /// the arbiter is elsewhere.
+    /// Downgrades the lock to a shared one; see [`Guard::downgrade`](crate::Guard::downgrade).
+    /// Blocks until a remote backend has answered.
     ///
     /// # Errors
     /// As [`Guard::downgrade`](crate::Guard::downgrade).
@@ -116,19 +116,18 @@ impl OwnedGuard {
         self.backend.share(&self.hold).block()
     }
 
-    /// Like [`downgrade`](Self::downgrade), without blocking.
+    /// Downgrades the lock to a shared one, without blocking; see [`downgrade`](Self::downgrade).
     ///
     /// # Errors
     /// As [`Guard::downgrade`](crate::Guard::downgrade).
     ///
     /// # Cancel safety
-    /// Once polled, it has begun; dropping it only means not to hear of it.
+    /// Once polled, the request is on its way; dropping the future discards the answer only.
     pub async fn downgrade_async(&self) -> Result<(), LockError> {
         self.backend.share(&self.hold).await
     }
 
-    /// Marks what is done under the lock as done; see
-    /// [`Guard::mark_done`](crate::Guard::mark_done).
+    /// Marks the work under the lock as done; see [`Guard::mark_done`](crate::Guard::mark_done).
     pub fn mark_done(&self) {
         self.backend.mark_done(&self.hold);
     }

@@ -96,7 +96,7 @@ impl OwnerId {
         matches!(self.kind, OwnerKind::Thread)
     }
 
-    /// Returns `true` if it is that of a [`SharedOwner`], which other processes can be as well.
+    /// Returns `true` if it is the identity of a [`SharedOwner`], which other processes can share.
     pub const fn is_shared(self) -> bool {
         matches!(self.kind, OwnerKind::Shared)
     }

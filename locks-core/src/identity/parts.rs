@@ -3,7 +3,7 @@
 use super::{OwnerId, OwnerKind};
 
 impl OwnerId {
-    /// Its realm, the number of its kind, and its number within that kind.
+    /// Returns the realm, the number of the kind, and the number within that kind.
     ///
     /// The kinds keep their numbers: 1 a thread, 2 a scope, 3 a single acquisition, 4 one made from
     /// a number, 5 a [unique](Self::unique) one, 6 a [shared](crate::SharedOwner) one.

@@ -9,9 +9,8 @@ use std::time::SystemTime;
 use super::{OwnerId, OwnerKind};
 use crate::{ErrorKind, LockError};
 
-/// An identity that processes can hand to each other: 128 random bits, and all requests that name
-/// them count as one holder, in whatever process they are made
-/// ([C9](crate::contract#c9-re-entry)).
+/// An identity that processes can pass to each other: 128 random bits, and all requests that name
+/// them count as one holder, in every process ([C9](crate::contract#c9-re-entry)).
 ///
 /// So a lock can be handed over to a child on purpose:
 /// [`LockBuilder::shared_owner`](crate::LockBuilder::shared_owner) names it where the lock is
@@ -42,11 +41,11 @@ use crate::{ErrorKind, LockError};
 pub struct SharedOwner([u8; 16]);
 
 impl SharedOwner {
-    /// The variable of the environment by which `locks run --hand-over` gives it to its command,
-    /// and which [`from_env`](Self::from_env) reads.
+    /// The environment variable by which `locks run --hand-over` gives it to its command, and which
+    /// [`from_env`](Self::from_env) reads.
     pub const ENV: &str = "LOCKS_OWNER";
 
-    /// Creates one that is unlike any other.
+    /// Creates a random owner, different from every other one.
     ///
     /// # Examples
     /// ```
@@ -68,7 +67,7 @@ impl SharedOwner {
         Self(std::array::from_fn(|at| if at < 8 { low[at] } else { high[at - 8] }))
     }
 
-    /// Returns the one that was handed to this process in the variable [`ENV`](Self::ENV), or
+    /// Returns the owner that was passed to this process in the variable [`ENV`](Self::ENV), or
     /// `None` if that is not set.
     ///
     /// # Errors
@@ -92,8 +91,8 @@ impl SharedOwner {
         parsed.map(Some).ok_or_else(|| malformed(&format!("the variable `{}`", Self::ENV)))
     }
 
-    /// Returns the identity by which lists and errors know it: the same in all processes, and no
-    /// way back to the owner itself.
+    /// Returns the identity that lists and errors show: the same in all processes, and the owner
+    /// cannot be found from it.
     ///
     /// # Examples
     /// ```

@@ -21,8 +21,8 @@ use crate::{
 /// A grant is trusted until the send time of the newest step that the store has confirmed, plus the
 /// lease, less a margin of a twentieth of it, at least 100 ms ([C8](crate::contract#c8-loss)). A
 /// background thread, `locks-lease`, renews each hold at a third of its lease and tries again soon
-/// when that fails. If it gets nowhere, because the store hangs or the machine slept, the guard is
-/// lost at the end of that time all the same.
+/// when that fails. If the renewals fail, because the store hangs or the machine slept, the guard
+/// is lost at the end of that time.
 ///
 /// ```
 /// use locks::backend::Leased;
@@ -81,8 +81,8 @@ impl<S: LeaseStore> Leased<S> {
 }
 
 impl<S: LeaseStore> LeasedBuilder<S> {
-    /// Sets the default lease: how long the store keeps a lock for a process that no longer renews
-    /// it.
+    /// Sets the default lease: the time for which the store keeps a lock for a process that no
+    /// longer renews it.
     ///
     /// From 300 ms to a day; with any other, requests fail with `LimitExceeded`. Ten seconds unless
     /// set.
@@ -91,8 +91,8 @@ impl<S: LeaseStore> LeasedBuilder<S> {
         self
     }
 
-    /// Sets how long the store may take to answer before a request fails with `Unavailable`; two
-    /// seconds unless set. A request that is known to queue waits for one lease at least.
+    /// Sets the time after which a request to a silent store fails with `Unavailable`; two seconds
+    /// unless set. A request that is known to queue waits for at least one lease.
     pub fn connect(mut self, limit: Duration) -> Self {
         self.settings.connect = limit;
         self

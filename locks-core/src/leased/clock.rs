@@ -11,7 +11,7 @@ use crate::{Alarm, Clock, Moment, SystemClock};
 /// ([C8](crate::contract#c8-loss)).
 ///
 /// Alarms come from a timer that stops in suspend, so one set for far ahead goes off late by the
-/// time slept. What waits here sets them a second ahead at most, and looks.
+/// time slept. The adapter therefore sets them at most a second ahead, and reads the clock again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BootClock;
 

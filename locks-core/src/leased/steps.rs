@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{AcquisitionId, LostCause, Mode, Reserve, Token};
 
-/// The question of a [claim](crate::LeaseStore::claim).
+/// The arguments of a [claim](crate::LeaseStore::claim).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LeaseClaim {
@@ -72,7 +72,7 @@ pub enum Claimed {
     NotYet(Duration),
 }
 
-/// Why a claim was not granted, and when to ask again.
+/// The reason why a claim was not granted, and the time to ask again.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Refusal {
@@ -82,13 +82,13 @@ pub struct Refusal {
     /// [called](crate::Wake) when its turn has come. Until then it is asked for again only to keep
     /// the place.
     pub placed: bool,
-    /// When it is worth asking again without having been called, if the store knows: a lease or a
-    /// reservation in the way runs out, a steal comes due, the moment of one that was called is
-    /// over.
+    /// The time after which to ask again without having been called, if the store knows it: a lease
+    /// or reservation in the way runs out, a steal comes due, or the grace of a waiter that was
+    /// called is over.
     pub again_in: Option<Duration>,
 }
 
-/// The question of a [renewal](crate::LeaseStore::renew).
+/// The arguments of a [renewal](crate::LeaseStore::renew).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LeaseRenewal {
@@ -116,7 +116,7 @@ pub enum Renewed {
     Unknown,
 }
 
-/// The question of an [end](crate::LeaseStore::end).
+/// The arguments of an [end](crate::LeaseStore::end).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LeaseEnding {

@@ -169,21 +169,22 @@ pub trait LeaseStore: Send + Sync + 'static {
     /// `several_permits` and `listing_waiters` are the adapter's, whatever it says here.
     fn about(&self) -> &BackendInfo;
 
-    /// Grants all keys of the claim if nothing is in the way, and else returns what is.
+    /// Grants all keys of the claim if nothing is in the way, and otherwise returns the holds and
+    /// reservations that are.
     ///
     /// # Errors
     /// Those of the contract's ninth point.
     fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed>;
 
-    /// Lets leases run for their whole length again, from now; answers in the same order. Each
-    /// renewal is atomic for all of its keys; the batch need not be. If one of them fails, its
+    /// Renews leases: each runs for its whole length again, from now. Answers in the same order.
+    /// Each renewal is atomic for all of its keys; the batch need not be. If one of them fails, its
     /// answer is [`Unknown`](Renewed::Unknown) and the others keep theirs.
     ///
     /// # Errors
     /// Those of the contract's ninth point, for the whole batch.
     fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>>;
 
-    /// Ends holds, reservations and places; returns whether there was a hold or a reservation to
+    /// Ends holds, reservations and places. Returns `true` if there was a hold or a reservation to
     /// end.
     ///
     /// # Errors
@@ -204,9 +205,9 @@ pub trait LeaseStore: Send + Sync + 'static {
     /// polled on the adapter's own thread.
     fn wakes(&self) -> Option<Op<'_, Wake>>;
 
-    /// Hands the store a sink for its hints, before the first step. Returns `true` if it pushes
-    /// hints there, from a thread of its own; then [`wakes`](Self::wakes) is not asked, and no
-    /// hint has to pass through another thread. A store that does not push leaves this as it is.
+    /// Passes the store a sink for its hints, before the first step. Returns `true` if it pushes
+    /// hints there, from a thread of its own; then [`wakes`](Self::wakes) is not asked, and no hint
+    /// has to pass through another thread. A store that does not push leaves this as it is.
     fn subscribe(&self, sink: WakeSink) -> bool {
         drop(sink);
         false
@@ -219,8 +220,8 @@ pub trait LeaseStore: Send + Sync + 'static {
         Duration::ZERO..=Duration::MAX
     }
 
-    /// Returns what answers at the other end, in words for people; `None` before the first answer,
-    /// and where there is no server.
+    /// Returns a description of the server at the other end, for people; `None` before the first
+    /// answer, and where there is no server.
     fn served_by(&self) -> Option<String> {
         None
     }
@@ -242,8 +243,8 @@ pub enum Wake {
     Key(String),
     /// One of any key.
     Any,
-    /// Those who wait look again, and holds are as they were: a store that cannot call them for a
-    /// while says so as often as they should look.
+    /// No hold has changed, but all waiters ask again: a store that cannot call them for a while
+    /// sends this as often as they should ask.
     Waiters,
 }
 

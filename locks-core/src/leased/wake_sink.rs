@@ -24,7 +24,7 @@ impl WakeSink {
         Self { client, generation: fork::generation() }
     }
 
-    /// Has those claim again whom the hint concerns.
+    /// Wakes the waiters that the hint concerns, so that they claim again.
     ///
     /// Their wakers are called on this thread, so the store calls it with no lock of its own held.
     /// A waker that panics stops neither the others nor this thread: the panic ends here, after

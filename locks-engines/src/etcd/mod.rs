@@ -57,7 +57,7 @@ use crate::link::{LinkState, Links};
 /// The shortest lease that etcd has.
 const SHORTEST_LEASE: Duration = Duration::from_secs(2);
 
-/// Locks in an etcd cluster. Clones are the same client.
+/// A backend of locks in an etcd cluster; clones are handles to the same client.
 #[derive(Clone)]
 pub struct Etcd {
     backend: Backend,
@@ -81,7 +81,8 @@ pub struct EtcdBuilder {
 
 impl Etcd {
     /// Returns a builder for locks in the cluster of these members, each a host and a port, as in
-    /// `10.0.0.1:2379`. Any of them will do; those that are named take over from each other.
+    /// `10.0.0.1:2379`. One of them suffices; with several, the client goes on with another one if
+    /// one fails.
     pub fn builder<M: Into<String>>(members: impl IntoIterator<Item = M>) -> EtcdBuilder {
         EtcdBuilder {
             members: members.into_iter().map(Into::into).collect(),
@@ -97,39 +98,39 @@ impl Etcd {
         }
     }
 
-    /// Returns a handle to it as a backend.
+    /// Returns a handle to the backend.
     pub fn into_backend(self) -> Backend {
         self.backend
     }
 
-    /// Returns the state of the connection at this moment. It connects to nothing.
+    /// Returns the present state of the connection, without connecting.
     pub fn state(&self) -> LinkState {
         self.links.of_this_process().state()
     }
 }
 
 impl EtcdBuilder {
-    /// Names the part of the cluster's keys that these locks are in; `locks` unless set. Clients of
+    /// Sets the prefix of these locks among the cluster's keys; `locks` unless set. Clients of
     /// different namespaces do not meet.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// Names this process in the errors and lists of others.
+    /// Sets the label of this process in the errors and lists of others.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Sets how long the cluster keeps a lock for a process that has gone silent; ten seconds
-    /// unless set, and two at least. Requests may ask for another.
+    /// Sets the default lease: the time for which the cluster keeps a lock for a process that has
+    /// gone silent. Ten seconds unless set, two at least. A request can set its own.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// Sets how long the cluster may be out of reach before a request fails with `Unavailable`; two
+    /// Sets the time after which a request to an unreachable cluster fails with `Unavailable`; two
     /// seconds unless set. A member that is silent for as long, or for a third of the lease if that
     /// is less, is given up for the next.
     pub fn connect(mut self, connect: Duration) -> Self {
@@ -137,7 +138,7 @@ impl EtcdBuilder {
         self
     }
 
-    /// Names the user, where the cluster has users.
+    /// Sets the user, where the cluster has users.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
@@ -162,18 +163,18 @@ impl EtcdBuilder {
         self
     }
 
-    /// Encrypts the connection, and proves who the client is: by its certificate and the key of
-    /// that, both as PEM.
+    /// Encrypts the connection, and authenticates the client by its certificate and key, both as
+    /// PEM.
     pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
         self
     }
 
-    /// Puts it together. Nothing is connected to before the first request.
+    /// Builds the backend, which does not connect before the first request.
     ///
     /// # Errors
     /// [`NotConfigured`](ErrorKind::NotConfigured) if a member, the namespace, the lease or a
-    /// certificate is none.
+    /// certificate is invalid.
     pub fn build(self) -> Result<Etcd, LockError> {
         let (lease, connect, label) = (self.lease, self.connect, self.label.clone());
         let store = self.store()?;
@@ -182,10 +183,10 @@ impl EtcdBuilder {
         Ok(Etcd { backend: leased.into_backend(), links })
     }
 
-    /// Puts the store alone together, for an adapter of one's own.
+    /// Builds the store alone, for an adapter of your own.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build).
+    /// As [`build`](Self::build).
     pub fn into_store(self) -> Result<Arc<dyn LeaseStore>, LockError> {
         self.store().map(|store| Arc::new(store) as Arc<dyn LeaseStore>)
     }

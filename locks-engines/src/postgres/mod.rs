@@ -52,7 +52,7 @@ use self::target::{HintsBy, PostgresServer};
 use crate::LinkState;
 use crate::link::Links;
 
-/// Locks at a PostgreSQL server. Clones are the same client.
+/// A backend of locks at a PostgreSQL server; clones are handles to the same client.
 #[derive(Clone)]
 pub struct Postgres {
     backend: Backend,
@@ -78,9 +78,9 @@ pub enum Durability {
 pub enum Tls {
     /// Not encrypted.
     Off,
-    /// Encrypted, and any certificate will do: against those who listen, not against those who
-    /// pretend to be the server. Where an [authority](PostgresBuilder::authority) is named, one by
-    /// it, for any name.
+    /// Encrypted, with any certificate: protects against eavesdroppers, not against a server that
+    /// pretends to be another. Where an [authority](PostgresBuilder::authority) is set, with one
+    /// that it has signed, for any name.
     Unverified,
     /// Encrypted, with a certificate for the server's name by an authority that is trusted.
     Verified,
@@ -133,12 +133,12 @@ impl Postgres {
         }
     }
 
-    /// Returns a handle to it as a backend.
+    /// Returns a handle to the backend.
     pub fn into_backend(self) -> Backend {
         self.backend
     }
 
-    /// Returns the state of the connection at this moment. It connects to nothing.
+    /// Returns the present state of the connection, without connecting.
     pub fn state(&self) -> LinkState {
         self.links.of_this_process().state()
     }
@@ -153,14 +153,14 @@ impl PostgresBuilder {
         self
     }
 
-    /// Names another host, of which one is the primary at a time: the first that takes writes is
+    /// Adds another host. One of them is the primary at a time: the first that accepts writes is
     /// used.
     pub fn or_host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push((host.into(), PORT));
         self
     }
 
-    /// Names the user; that of the process unless set.
+    /// Sets the user; that of the process unless set.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
@@ -172,94 +172,94 @@ impl PostgresBuilder {
         self
     }
 
-    /// Names the database; the one named as the user unless set.
+    /// Sets the database; the one named like the user unless set.
     pub fn database(mut self, database: impl Into<String>) -> Self {
         self.database = Some(database.into());
         self
     }
 
-    /// Chooses whether the connection is encrypted. Unless set, it is [`Verified`](Tls::Verified)
-    /// to other machines, and [`Off`](Tls::Off) on this one.
+    /// Sets the encryption of the connection. Unless set, it is [`Verified`](Tls::Verified) to
+    /// other machines, and [`Off`](Tls::Off) on this one.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// Names the file (PEM) of the authorities that the server's certificate may be by, instead of
+    /// Sets the file (PEM) of the authorities to trust for the server's certificate, in place of
     /// the system's.
     pub fn authority(mut self, path: impl Into<PathBuf>) -> Self {
         self.authority = Some(path.into());
         self
     }
 
-    /// Names the files (PEM) of this client's own certificate and key.
+    /// Sets the files (PEM) of this client's certificate and key.
     pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
         self
     }
 
-    /// Names the schema of these locks; `locks` unless set. Clients of different schemas do not
+    /// Sets the schema of these locks; `locks` unless set. Clients of different schemas do not
     /// meet.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
         self
     }
 
-    /// Names this process in the errors and lists of others.
+    /// Sets the label of this process in the errors and lists of others.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Sets how long the server keeps a lock for a process that has gone silent; ten seconds unless
-    /// set. Requests may ask for less and not for more, and all clients of a schema have the same:
-    /// it is how long nothing is granted after holds may have been lost.
+    /// Sets the lease: the time for which the server keeps a lock for a process that has gone
+    /// silent; ten seconds unless set. A request can set a shorter one. All clients of a schema
+    /// must have the same: for one lease nothing is granted after holds may have been lost.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// Sets how long the server may be silent before a request fails with `Unavailable`; two
-    /// seconds unless set.
+    /// Sets the time after which a request to a silent server fails with `Unavailable`; two seconds
+    /// unless set.
     pub fn connect(mut self, connect: Duration) -> Self {
         self.connect = connect;
         self
     }
 
-    /// Names the address of the server itself, for the connection by which waiters are called,
-    /// where statements go through a pooler in transaction mode. Called again, it names another
-    /// one, of which one is the primary at a time. While none can be listened at, waiters look
-    /// again and again, and [`state`](Postgres::state) says why.
+    /// Adds an address of the server itself, for the connection that notifies waiters, where
+    /// statements go through a pooler in transaction mode. Called again, it adds another one, of
+    /// which one is the primary at a time. While none can be listened to, waiters poll, and
+    /// [`state`](Postgres::state) says why.
     pub fn listen(mut self, host: impl Into<String>, port: u16) -> Self {
         self.listen.push((host.into(), port));
         self
     }
 
-    /// Has waiters look again and again, twenty times a second, instead of being called.
+    /// Makes waiters poll, twenty times a second, instead of being notified.
     pub fn poll(mut self, poll: bool) -> Self {
         self.poll = poll;
         self
     }
 
     /// Grants at once in a schema that was just made. Without it, nothing is granted for one lease
-    /// then, since an earlier one may have been dropped with the holds in it: say it where the
-    /// schema is known to be new.
+    /// then, since an earlier schema may have been dropped with the holds in it. Set it only where
+    /// the schema is known to be new.
     pub fn fresh(mut self, fresh: bool) -> Self {
         self.fresh = fresh;
         self
     }
 
-    /// Chooses what becomes of holds when the server crashes.
+    /// Sets the fate of holds when the server crashes.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Puts it together. Nothing is connected to before the first request.
+    /// Builds the backend, which does not connect before the first request.
     ///
     /// # Errors
-    /// [`NotConfigured`](ErrorKind::NotConfigured) if a host or the schema is no name, a file of
-    /// TLS cannot be used, or two options contradict each other.
+    /// [`NotConfigured`](ErrorKind::NotConfigured) if a host or the schema is invalid, a TLS file
+    /// cannot be used, or two options contradict each other.
     pub fn build(self) -> Result<Postgres, LockError> {
         let store = self.store()?;
         let links = store.links.clone();
@@ -271,10 +271,10 @@ impl PostgresBuilder {
         Ok(Postgres { backend: leased.into_backend(), links })
     }
 
-    /// Puts the store alone together, for an adapter of one's own.
+    /// Builds the store alone, for an adapter of your own.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build).
+    /// As [`build`](Self::build).
     pub fn into_store(self) -> Result<Arc<dyn LeaseStore>, LockError> {
         Ok(Arc::new(self.store()?))
     }
@@ -397,8 +397,7 @@ impl PostgresBuilder {
     }
 }
 
-/// Returns the name of the user that this process runs as: whom a client connects as unless told
-/// otherwise.
+/// Returns the name of the user that this process runs as, which is the default user of a client.
 ///
 /// # Errors
 /// If the user has no name.

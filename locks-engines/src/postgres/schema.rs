@@ -71,9 +71,8 @@ impl Schema {
     }
 }
 
-/// Returns the SQL that makes the schema of this name, to be run by a role that may create it:
-/// clients do it themselves where they may. `logged`: for clients that want
-/// [durable](super::Durability) rows.
+/// Returns the SQL that creates the schema of this name, for a role that may create it; clients do
+/// so themselves where they may. `logged`: for clients that want [durable](super::Durability) rows.
 ///
 /// ```
 /// let sql = locks_engines::postgres::schema("locks", false)?;

@@ -63,7 +63,8 @@ impl Dialer {
     /// they do.
     ///
     /// # Errors
-    /// Those of [`RedisFault`], with what helps where the server does not speak as it was spoken to.
+    /// Those of [`RedisFault`], with what helps where the server does not speak as it was spoken
+    /// to.
     pub(super) async fn commands(
         &self,
         name: &str,

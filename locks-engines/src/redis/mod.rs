@@ -53,7 +53,7 @@ use self::target::{Discovery, RedisServer};
 use crate::LinkState;
 use crate::link::Links;
 
-/// Locks at a Redis server. Clones are the same client.
+/// A backend of locks at a Redis server or cluster; clones are handles to the same client.
 #[derive(Clone)]
 pub struct Redis {
     backend: Backend,
@@ -107,40 +107,39 @@ impl Redis {
         }
     }
 
-    /// Returns a handle to it as a backend.
+    /// Returns a handle to the backend.
     pub fn into_backend(self) -> Backend {
         self.backend
     }
 
-    /// Returns the state of the connection at this moment. It connects to nothing.
+    /// Returns the present state of the connection, without connecting.
     pub fn state(&self) -> LinkState {
         self.links.of_this_process().state()
     }
 }
 
 impl RedisBuilder {
-    /// Names another node of the same cluster, or another Sentinel of the same primary: any of them
-    /// will do. Several servers that are neither are refused, since locks are at one.
+    /// Adds another node of the same cluster, or another Sentinel of the same primary; one that
+    /// answers suffices. Several independent servers are refused, since a lock is at one server.
     pub fn or_node(mut self, host: impl Into<String>, port: u16) -> Self {
         self.servers.push(Address { host: host.into(), port });
         self
     }
 
-    /// Takes what is named by host and port for Sentinels, which know the primary that they call
-    /// so.
+    /// Treats the given hosts as Sentinels, and uses the primary that they know by this name.
     pub fn sentinel(mut self, primary: impl Into<String>) -> Self {
         self.sentinel = Some(primary.into());
         self
     }
 
-    /// Names the user at the Sentinels, where it is not the default one.
+    /// Sets the user at the Sentinels, where it is not the default one.
     pub fn sentinel_user(mut self, user: impl Into<String>) -> Self {
         self.sentinel_user = Some(user.into());
         self
     }
 
-    /// Sets the password at the Sentinels, where they want one. That of the servers is not sent to
-    /// them.
+    /// Sets the password at the Sentinels, where they require one. The servers' password is not
+    /// sent to them.
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         self.sentinel_password = Some(password.into());
         self
@@ -153,27 +152,26 @@ impl RedisBuilder {
         self
     }
 
-    /// Encrypts the connections, and names the file (PEM) of the authorities that certificates of
-    /// servers may be by.
+    /// Encrypts the connections, and sets the file (PEM) of the authorities to trust for the
+    /// certificates of servers.
     pub fn authority(mut self, path: impl Into<PathBuf>) -> Self {
         self.authority = Some(path.into());
         self
     }
 
-    /// Encrypts the connections, and names the files (PEM) of this client's own certificate and
-    /// key.
+    /// Encrypts the connections, and sets the files (PEM) of this client's certificate and key.
     pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
         self
     }
 
-    /// Chooses one of the server's databases by number; 0 unless set.
+    /// Sets the number of the server's database; 0 unless set.
     pub fn database(mut self, database: u32) -> Self {
         self.database = database;
         self
     }
 
-    /// Names the user, where it is not the default one.
+    /// Sets the user, where it is not the default one.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
@@ -185,37 +183,37 @@ impl RedisBuilder {
         self
     }
 
-    /// Names the part of the server's keys that these locks are in; `locks` unless set. Clients of
+    /// Sets the prefix of these locks among the server's keys; `locks` unless set. Clients of
     /// different namespaces do not meet.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// Names this process in the errors and lists of others.
+    /// Sets the label of this process in the errors and lists of others.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Sets how long the server keeps a lock for a process that has gone silent; ten seconds unless
-    /// set. Requests may ask for less and not for more, and all clients of a namespace have the
-    /// same: it is how long nothing is granted after data may have been lost.
+    /// Sets the lease: the time for which the server keeps a lock for a process that has gone
+    /// silent; ten seconds unless set. A request can set a shorter one. All clients of a namespace
+    /// must have the same: for one lease nothing is granted after data may have been lost.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// Sets how long the server may be silent before a request fails with `Unavailable`; two
-    /// seconds unless set.
+    /// Sets the time after which a request to a silent server fails with `Unavailable`; two seconds
+    /// unless set.
     pub fn connect(mut self, connect: Duration) -> Self {
         self.connect = connect;
         self
     }
 
     /// Grants at once in a namespace that the server does not know, until this client has seen it.
-    /// Without it, nothing is granted for one lease then, since its data may have been lost: say it
-    /// where the namespace is known to be new, and leave it out once it is in use.
+    /// Without it, nothing is granted for one lease then, since its data may have been lost. Set it
+    /// only while the namespace is known to be new.
     pub fn fresh(mut self, fresh: bool) -> Self {
         self.fresh = fresh;
         self
@@ -228,20 +226,20 @@ impl RedisBuilder {
         self
     }
 
-    /// Says for how long a primary that is cut off from its replicas goes on to grant: its
-    /// `min-replicas-max-lag`, or the `cluster-node-timeout` of a cluster. A replica that is
-    /// promoted grants nothing for as long, after one lease. To be set where the user may not read
-    /// the server's settings; else the longer of both counts.
+    /// Sets the time for which a primary that is cut off from its replicas keeps granting: its
+    /// `min-replicas-max-lag`, or the `cluster-node-timeout` of a cluster. A promoted replica
+    /// grants nothing for that time plus one lease. Needed where the user may not read the server's
+    /// settings; otherwise the longer of both counts.
     pub fn max_lag(mut self, max_lag: Duration) -> Self {
         self.max_lag = Some(max_lag);
         self
     }
 
-    /// Puts it together. Nothing is connected to before the first request.
+    /// Builds the backend, which does not connect before the first request.
     ///
     /// # Errors
-    /// [`NotConfigured`](ErrorKind::NotConfigured) if the namespace or a host is no name, or a file
-    /// of TLS cannot be used.
+    /// [`NotConfigured`](ErrorKind::NotConfigured) if the namespace or a host is invalid, or a TLS
+    /// file cannot be used.
     pub fn build(self) -> Result<Redis, LockError> {
         let (lease, connect, label) = (self.lease, self.connect, self.label.clone());
         let store = self.store()?;
@@ -250,10 +248,10 @@ impl RedisBuilder {
         Ok(Redis { backend: leased.into_backend(), links })
     }
 
-    /// Puts the store alone together, for an adapter of one's own.
+    /// Builds the store alone, for an adapter of your own.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build).
+    /// As [`build`](Self::build).
     pub fn into_store(self) -> Result<Arc<dyn LeaseStore>, LockError> {
         Ok(Arc::new(self.store()?))
     }

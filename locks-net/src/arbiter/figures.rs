@@ -94,12 +94,12 @@ impl Histogram {
         Duration::from_secs(3600),
     ];
 
-    /// Returns how many durations are in each bucket, and in none of those before it.
+    /// Returns the number of durations in each bucket; each duration is in one bucket.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// Returns how many durations there are.
+    /// Returns the number of durations.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -117,7 +117,7 @@ impl Histogram {
 }
 
 impl Figures {
-    /// Returns how many locks and permits were granted.
+    /// Returns the number of locks and permits that were granted.
     pub fn grants(&self) -> u64 {
         self.exclusive + self.shared + self.permits
     }
@@ -149,7 +149,7 @@ impl Figures {
 }
 
 impl Losses {
-    /// Returns how many there are.
+    /// Returns the number of refusals.
     pub fn total(&self) -> u64 {
         let Self { stolen, held_too_long, expired, evicted, session_ended, other } = *self;
         stolen + held_too_long + expired + evicted + session_ended + other

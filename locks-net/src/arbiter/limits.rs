@@ -19,7 +19,7 @@ pub struct Limits {
     pub waiters: usize,
     /// Requests of one session that wait or hold. 1,000,000 by default.
     pub requests_per_session: usize,
-    /// Bytes that wait for one client to read or to acknowledge them; then its connection is
+    /// Bytes that one client has not read or acknowledged; when there are more, its connection is
     /// closed. 4 MiB by default.
     pub write_buffer: usize,
     /// Bytes of one message among clients, and 64 for it; at most 128 KiB. 64 KiB by default.

@@ -24,9 +24,9 @@ pub struct ClientInfo {
     pub leased: bool,
     /// The lease, if its requests do not ask for another one.
     pub lease: Duration,
-    /// For how long it has been a client, on the clock of leases; or since the server's start.
+    /// The time since it became a client, on the clock of leases; or since the server's start.
     pub since: Duration,
-    /// For how long nothing has come from it, on the clock of leases.
+    /// The time since its last frame, on the clock of leases.
     pub silent: Duration,
     /// The number of its guards, each of one key or of several.
     pub holds: usize,

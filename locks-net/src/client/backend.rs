@@ -54,17 +54,16 @@ impl NetBackend {
     }
 
     /// Returns a builder for the server at a Unix socket of this machine, which `locks serve` or a
-    /// [`Server`](crate::Server) of one's own runs.
+    /// [`Server`](crate::Server) in a program of your own runs.
     pub fn unix(path: impl Into<PathBuf>) -> NetBuilder {
         NetBuilder::new(Where::Path(path.into()))
     }
 
     /// Returns a builder for the server at a TCP port, as in `host:7420`, by TLS.
     ///
-    /// Both sides prove that they know `secret`, which is all that it takes for them to trust each
-    /// other. It may be left out where this client has a [certificate](NetBuilder::certificate)
-    /// that the server knows, and knows the server by an [authority](NetBuilder::authority) or a
-    /// [pin](NetBuilder::pin).
+    /// Both sides prove that they know `secret`, and trust each other for that. It may be left out
+    /// where this client has a [certificate](NetBuilder::certificate) that the server knows, and
+    /// knows the server by an [authority](NetBuilder::authority) or a [pin](NetBuilder::pin).
     ///
     /// ```no_run
     /// use locks::net::{NetBackend, Secret};
@@ -79,8 +78,8 @@ impl NetBackend {
     }
 
     /// Returns a builder for the server that processes of this machine run for each other in a
-    /// directory of their user's ([N3](locks_core::contract#n3-self-serving)): the first that needs
-    /// one serves, in a thread of its own, and when it is gone another takes over.
+    /// directory of their user's ([N3](locks_core::contract#n3-self-serving)): the first process
+    /// that needs a server runs it, in a thread of its own, and another takes over when it ends.
     pub fn machine(directory: impl Into<PathBuf>) -> NetBuilder {
         NetBuilder::new(Where::Machine(MachineDial::new(directory)))
     }
@@ -105,7 +104,7 @@ impl NetBackend {
     /// ```
     ///
     /// # Errors
-    /// `Unavailable`, and whatever else keeps the server from answering.
+    /// `Unavailable` or another kind if the server does not answer.
     pub fn status(&self) -> Op<'static, Status> {
         self.call(ClientSession::status, |answer| match answer {
             Answer::Status(status) => Some(status),
@@ -113,12 +112,13 @@ impl NetBackend {
         })
     }
 
-    /// Returns the lease of a hold, and for how long the hold is known to be there from now on,
-    /// whatever becomes of the server ([C8](locks_core::contract#c8-loss)); `None` where no end is
-    /// known: a process keeps its locks as long as it has a connection over a Unix socket. With
-    /// each renewal it is longer again.
+    /// Returns the lease of a hold, and the time from now for which the hold is certain to last,
+    /// even if the server cannot be reached ([C8](locks_core::contract#c8-loss)); `None` where no
+    /// end is known, as over a connected Unix socket, where the process itself keeps its locks.
+    /// Each renewal extends the time.
     ///
-    /// This is for programs that have to put things in order before a lock can pass on.
+    /// For programs that have to finish or undo their work before another holder can be granted the
+    /// lock.
     pub fn validity(&self, hold: &Hold) -> Option<(Duration, Duration)> {
         let request = number(hold);
         let link = self.0.generation.own_of(request)?;

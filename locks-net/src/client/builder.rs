@@ -69,15 +69,15 @@ impl NetBuilder {
         }
     }
 
-    /// Sets the time for which the server keeps locks for a process that has gone silent
-    /// ([C8](locks_core::contract#c8-loss)), where a request does not say; the server's default
-    /// otherwise. On a Unix socket: for a process that has lost its connection.
+    /// Sets the lease of requests that set none ([C8](locks_core::contract#c8-loss)): the time for
+    /// which the server keeps locks for a process that has gone silent, or, on a Unix socket, has
+    /// lost its connection. The server's default unless set.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// Sets the time in which the server has to be reached, and to answer what needs no waiting
+    /// Sets the timeout for reaching the server and for answers that need no waiting
     /// ([C2](locks_core::contract#c2-waiting)). Two seconds by default.
     pub fn connect(mut self, connect: Duration) -> Self {
         self.connect = connect;
@@ -91,7 +91,7 @@ impl NetBuilder {
         self
     }
 
-    /// Sets what this process is called in the errors and lists of others
+    /// Sets the name of this process in the errors and lists of others
     /// ([C12](locks_core::contract#c12-holder-information)), in place of its program's name: for
     /// one that holds locks for another program.
     pub fn process(mut self, name: impl Into<String>) -> Self {
@@ -99,15 +99,15 @@ impl NetBuilder {
         self
     }
 
-    /// Trusts a Unix socket's server also if it is run by this user; without, only by the same user
-    /// or by root ([N5](locks_core::contract#n5-secrets)).
+    /// Trusts the server at a Unix socket also if this user runs it; without it, only the same user
+    /// or root ([N5](locks_core::contract#n5-secrets)).
     pub fn allow_user(mut self, uid: u32) -> Self {
         self.allowed = Some(uid);
         self
     }
 
-    /// Trusts only a server whose certificate one of these authorities has signed for the host that
-    /// is named, and that is valid now.
+    /// Trusts only a server with a valid certificate that one of these authorities has signed for
+    /// its host name.
     #[cfg(feature = "tcp")]
     pub fn authority(self, authority: Authority) -> Self {
         self.trusting(|trusted| trusted.authority = Some(authority))
@@ -134,8 +134,8 @@ impl NetBuilder {
         self
     }
 
-    /// Sets whether this process may serve, for [`NetBackend::machine`], when no other does. `true`
-    /// by default.
+    /// Permits or forbids this process to serve when no other does, for [`NetBackend::machine`].
+    /// `true` by default.
     pub fn serve(mut self, serve: bool) -> Self {
         self.serve = Some(serve);
         self

@@ -15,8 +15,8 @@ use super::op::Calling;
 use super::session::{Answer, Received};
 use crate::wire::{Keep, MAX_RECEIVERS, MAX_SUBJECT, Note, Publish, Published};
 
-/// A message to other clients of a server; [published](NetBackend::publish) to all who have a
-/// [mailbox](NetBackend::messages), unless it names some.
+/// A message to other clients of a server; [published](NetBackend::publish) to all clients that
+/// have a [mailbox](NetBackend::messages), unless it names receivers.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -37,7 +37,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Creates a message. `subject` says what it is about, in 1 to 1,024 bytes.
+    /// Creates a message. Its `subject` has 1 to 1,024 bytes.
     pub fn new(subject: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
         let (subject, content) = (subject.into(), content.into());
         let note = Note { subject, content, timeout: None, keep: Keep::Both };
@@ -45,35 +45,36 @@ impl Message {
         Self { publish, unique: false, replace: false }
     }
 
-    /// Names a client that is to have it, by its [label](crate::NetBuilder::label), or by its
-    /// program's name if it has none; several times for several. All who are called so get it.
+    /// Adds a receiver by its [label](crate::NetBuilder::label), or by its program's name if it has
+    /// none. All clients of that name get the message.
     pub fn to(mut self, name: impl Into<String>) -> Self {
         self.publish.receivers.push(name.into());
         self
     }
 
-    /// Sets how long each receiver keeps it, on its own clock of the time awake, unless it takes it
-    /// before; for ever by default.
+    /// Sets the time for which each receiver keeps the message unless it takes it before, on a
+    /// clock that stops in suspend; for ever by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.publish.note.timeout = Some(timeout);
         self
     }
 
-    /// Sets whether this process gets it, too, if it has a mailbox and is meant; it does not by
-    /// default.
+    /// Sets whether this process also gets the message, if it has a mailbox and is among the
+    /// receivers. `false` by default.
     pub fn to_self(mut self, to_self: bool) -> Self {
         self.publish.to_self = to_self;
         self
     }
 
-    /// Sets whether a receiver that has a message with this subject keeps that, and does not get
-    /// this one.
+    /// Sets whether a receiver that has a message with this subject keeps that one and does not get
+    /// this one. `false` by default.
     pub fn unique(mut self, unique: bool) -> Self {
         self.unique = unique;
         self
     }
 
-    /// Sets whether it takes the place of those with this subject that a receiver has.
+    /// Sets whether the message replaces those with this subject that a receiver has. `false` by
+    /// default.
     pub fn replace(mut self, replace: bool) -> Self {
         self.replace = replace;
         self
@@ -111,13 +112,14 @@ impl Message {
 }
 
 impl NetBackend {
-    /// Publishes a message, and returns how many clients it was sent to. A server tells them at
-    /// once, and keeps nothing: a client that opens its mailbox later does not get it.
+    /// Publishes a message, and returns the number of clients that it was sent to. The server
+    /// delivers it at once and keeps nothing: a client that opens its mailbox later does not get
+    /// it.
     ///
     /// # Errors
-    /// `NotConfigured` for a message that cannot be; `LimitExceeded` for one that is longer than
-    /// the server's limit; `Unavailable` if the server is not reached, or is started anew
-    /// meanwhile, when some may have got it.
+    /// `NotConfigured` for an invalid message; `LimitExceeded` for one that is longer than the
+    /// server's limit; `Unavailable` if the server is not reached, or restarts meanwhile, in which
+    /// case some clients may have got it.
     pub fn publish(&self, message: Message) -> Op<'static, Published> {
         let publish = match message.finish() {
             Ok(publish) => publish,
@@ -132,12 +134,12 @@ impl NetBackend {
         )
     }
 
-    /// Opens this process's mailbox: from then on it gets what others publish, until the last
-    /// [`Mailbox`] of this backend is dropped. All of them are the same one: a message that was
-    /// taken from one is in none.
+    /// Opens this process's mailbox, which gets the messages of other clients until the last
+    /// [`Mailbox`] of this backend is dropped. All handles share one mailbox: a message that is
+    /// taken from one is gone from all.
     ///
     /// # Errors
-    /// `Unavailable`, and whatever else keeps the server from answering.
+    /// `Unavailable` or another kind if the server does not answer.
     pub fn messages(&self) -> Op<'static, Mailbox> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let begun = self.link().and_then(|link| {
@@ -200,13 +202,13 @@ impl Mailbox {
         self.look(|session| session.take_message(|own, _| own == subject))
     }
 
-    /// Removes a message, and returns whether it was there.
+    /// Removes a message. Returns `true` if it was there.
     pub fn remove(&self, id: u64) -> bool {
         self.look(|session| session.take_message(|_, own| own == id)).is_some()
     }
 
-    /// Takes the oldest message, as soon as there is one; `None` once there will be none, as in a
-    /// forked child. In a loop this is the stream of all that come in.
+    /// Takes the oldest message, waiting until there is one; `None` if there will never be one, as
+    /// in a forked child. Call it in a loop to receive all messages.
     ///
     /// # Cancel safety
     /// A message is taken by the poll that returns it: dropping the future before loses none.
@@ -214,14 +216,15 @@ impl Mailbox {
         NextMessage { mailbox: self, waker: None, until: None }.await
     }
 
-    /// Takes the oldest message, blocking this thread until there is one, for so long at most.
+    /// Takes the oldest message, blocking this thread until there is one, but no longer than
+    /// `at_most`.
     pub fn wait(&self, at_most: Duration) -> Option<Received> {
         let until = SystemClock.now().after(at_most);
         let next = NextMessage { mailbox: self, waker: None, until: Some((until, None)) };
         Op::later(async move { Ok(next.await) }).block().ok().flatten()
     }
 
-    /// As [`next`](Self::next), for those who poll by hand.
+    /// Polls for the oldest message and takes it, as [`next`](Self::next) does.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         if !self.link.is_own() {
             return Poll::Ready(None);

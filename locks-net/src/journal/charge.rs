@@ -40,7 +40,8 @@ pub(super) struct Charge {
     /// H2: it is this process's alone.
     is_alone: Cell<bool>,
     lock: Inode,
-    /// Open for as long as its inode is in [`SERVED`]: no other directory has that number meanwhile.
+    /// Open for as long as its inode is in [`SERVED`]: no other directory has that number
+    /// meanwhile.
     directory: Directory,
     claim: Option<Claim>,
 }

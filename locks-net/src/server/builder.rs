@@ -83,7 +83,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets what clients may use up ([N6](locks_core::contract#n6-limits)), in place of the
+    /// Sets the resource limits of clients ([N6](locks_core::contract#n6-limits)), in place of the
     /// [default](Limits::default).
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -91,9 +91,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets a function that gets the server's log: its start and end, refusals and their reasons,
-    /// shortages, administrative releases. It is called on the server's thread, which waits for it.
-    /// Lines of a kind come ten a second at most, and count those left out.
+    /// Sets a function that receives the server's log: its start and end, refusals and their
+    /// reasons, shortages, administrative releases. It runs on the server's thread, which waits for
+    /// it. It receives at most ten lines of a kind per second; the next line has the number of
+    /// those left out.
     #[must_use]
     pub fn log(mut self, tell: impl Fn(&LogLine) + Send + Sync + 'static) -> Self {
         self.log = Log::new(tell);

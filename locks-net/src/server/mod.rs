@@ -37,10 +37,10 @@ use self::task::{Listening, ServerTask};
 
 /// A lock server in this process.
 ///
-/// It works in a thread of its own, `locks-serve`, and [stops](Self::stop) when it is dropped,
-/// which takes up to a second. Clients keep their locks over that: the next server on the same
-/// directory goes on from the journal ([N4](locks_core::contract#n4-the-journal)), also if this one
-/// was killed.
+/// It runs in a thread of its own, `locks-serve`, and [stops](Self::stop) when it is dropped, which
+/// takes up to a second. Clients keep their locks meanwhile: the next server on the same directory
+/// continues from the journal ([N4](locks_core::contract#n4-the-journal)), also if this one was
+/// killed.
 ///
 /// In a forked child it is inert: the parent goes on serving.
 ///
@@ -81,7 +81,7 @@ struct ServerControl {
 type ServerOutcome = Result<(), (ErrorKind, String)>;
 
 impl Server {
-    /// Returns a builder, with neither address nor directory yet.
+    /// Creates a builder without addresses and directory.
     pub fn builder() -> ServerBuilder {
         ServerBuilder::new()
     }
@@ -134,7 +134,7 @@ impl Server {
         &self.addresses
     }
 
-    /// Returns an observer, which looks into the server from any thread of this process.
+    /// Returns an observer of the server, for use on any thread of this process.
     ///
     /// ```
     /// use locks::net::{NetBackend, Server};
@@ -158,14 +158,14 @@ impl Server {
         ServerObserver::new(&self.shared.inquiries)
     }
 
-    /// Returns `true` as long as it serves.
+    /// Returns `true` while the server runs.
     pub fn is_running(&self) -> bool {
         self.process == fork::generation() && self.shared.lock().is_none()
     }
 
-    /// Stops the server: tells the clients, lets go of the addresses and the directory, and returns
-    /// when that is done, within about a second. Holds stay in the journal for the next server on
-    /// the directory.
+    /// Stops the server: notifies the clients, releases the addresses and the directory, and
+    /// returns when that is done, within about a second. Holds stay in the journal for the next
+    /// server on the directory.
     pub fn stop(&self) {
         if self.process != fork::generation() {
             return;
@@ -174,7 +174,7 @@ impl Server {
         let _ = self.wait();
     }
 
-    /// Blocks until the server has ended, because it was stopped, or because it could not go on.
+    /// Blocks until the server has ended, because it was stopped or has failed.
     ///
     /// ```no_run
     /// let server = locks::net::Server::builder().state("/var/lib/app").unix("/run/app/locks.sock").start()?;
@@ -184,7 +184,7 @@ impl Server {
     /// ```
     ///
     /// # Errors
-    /// The reason why it could not go on. `Unavailable` in a forked child.
+    /// The reason for which the server has failed; `Unavailable` in a forked child.
     pub fn wait(&self) -> Result<(), LockError> {
         if self.process != fork::generation() {
             let why = "the server belongs to the parent of this forked process";

@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 use super::ready_queue::{ReadyQueue, ReadySource, Source};
 use crate::arbiter::{Arbiter, Observation};
 
-/// Looks into a [`Server`](super::Server) of this process, and releases what its clients hold; made
-/// by [`Server::observer`](super::Server::observer).
+/// An observer of a [`Server`](super::Server) of this process, which can also release the holds of
+/// its clients; made by [`Server::observer`](super::Server::observer).
 ///
 /// The server's thread answers between two rounds of its work, so that an answer shows one moment.
-/// Its figures cost it next to nothing; a list of everything takes as long as one that a client
-/// asks for, about a microsecond for each lock: ask no more often than you need.
+/// Figures cost it next to nothing; a list takes about a microsecond for each lock: ask no more
+/// often than you need.
 #[derive(Clone, Debug)]
 pub struct ServerObserver(Arc<Inquiries>);
 
@@ -39,8 +39,7 @@ impl ServerObserver {
         Self(Arc::clone(inquiries))
     }
 
-    /// Returns what was counted, and how many clients, keys and waiters there are, without naming
-    /// them.
+    /// Returns the counts, and the numbers of clients, keys and waiters, without naming them.
     ///
     /// # Errors
     /// `Unavailable` if the server has ended.
@@ -48,7 +47,7 @@ impl ServerObserver {
         self.look(false)
     }
 
-    /// Returns the same, and every lock and client.
+    /// Returns the same as [`figures`](Self::figures), with every lock and client.
     ///
     /// # Errors
     /// `Unavailable` if the server has ended.
@@ -56,9 +55,9 @@ impl ServerObserver {
         self.look(true)
     }
 
-    /// Ends whatever holds or reserves `key` with this token, as a steal does, and returns whether
-    /// there was such a hold. Its holder hears of it as
-    /// [`LostCause::Evicted`](locks_core::LostCause::Evicted); until then both may run.
+    /// Revokes the hold or reservation of `key` with this token. Returns `true` if it existed. Its
+    /// holder loses it with [`LostCause::Evicted`](locks_core::LostCause::Evicted); until it
+    /// notices, it may run beside the next one.
     ///
     /// # Errors
     /// `Unavailable` if the server has ended, or cannot write it down.

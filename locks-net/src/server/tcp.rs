@@ -29,15 +29,15 @@ impl ServerBuilder {
     /// sessions last as long as they renew their leases. With port 0 the system chooses one.
     ///
     /// Without a [certificate](Self::certificate) it makes one at its first start and keeps it in
-    /// its [directory](Self::state). That one needs no signature: what clients prove, and what is
-    /// proved to them, is bound to it.
+    /// its [directory](Self::state). That one needs no signature: the proofs of both sides are
+    /// bound to it.
     #[must_use]
     pub fn tcp(mut self, address: SocketAddr) -> Self {
         self.tcp.addresses.push(address);
         self
     }
 
-    /// Lets these in over TCP: the clients of a list, or all those who know a
+    /// Sets the clients that are let in over TCP: those of a list, or all that know a
     /// [`Secret`](crate::Secret).
     ///
     /// ```no_run
@@ -53,16 +53,16 @@ impl ServerBuilder {
         self
     }
 
-    /// Shows this certificate over TCP, instead of one of its own making.
+    /// Sets the certificate of the server over TCP, in place of a self-made one.
     #[must_use]
     pub fn certificate(mut self, certificate: Certificate) -> Self {
         self.tcp.certificate = Some(certificate);
         self
     }
 
-    /// Asks clients over TCP for certificates that these authorities have signed, and lets those in
-    /// without a secret whom [`clients`](Self::clients) has by their certificates. They may have
-    /// none.
+    /// Asks clients over TCP for certificates that these authorities have signed, and lets the ones
+    /// whose certificates [`clients`](Self::clients) has in without a secret. A client need not
+    /// have a certificate.
     #[must_use]
     pub fn client_authority(mut self, authority: Authority) -> Self {
         self.tcp.client_authority = Some(authority);
@@ -71,15 +71,14 @@ impl ServerBuilder {
 }
 
 impl Server {
-    /// Lets these in over TCP from now on, and shows this certificate, or the one of its own
-    /// making.
+    /// Replaces the clients that are let in over TCP and the certificate of the server; without one
+    /// it uses its self-made one.
     ///
-    /// Connections go on if their client may still come in by the secret that it has proved; others
-    /// are closed, also those of clients that have shown a certificate, which connect anew.
-    /// Sessions of a name that is on the list no more end at once, and with them what they hold:
-    /// their clients hear of it as
-    /// [`LostCause::SessionEnded`](locks_core::LostCause::SessionEnded), and until then both may
-    /// run.
+    /// Connections stay open if the secret that their client has proved is still valid; all others
+    /// are closed, also those of clients with certificates, which connect anew. Sessions of clients
+    /// that are no longer on the list end at once, and their holds are lost with
+    /// [`LostCause::SessionEnded`](locks_core::LostCause::SessionEnded); until a client notices, it
+    /// may run beside the next holder.
     ///
     /// ```no_run
     /// use locks::net::{Secret, Server};

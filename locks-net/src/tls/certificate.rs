@@ -16,14 +16,14 @@ use zeroize::Zeroizing;
 
 use crate::access::Fingerprint;
 
-/// A certificate, with those that lead to its authority, and the private key that belongs to it.
+/// A certificate, with its chain up to the authority, and its private key.
 #[derive(Clone)]
 pub struct Certificate {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: Arc<PrivateKeyDer<'static>>,
 }
 
-/// Certificates of authorities, by which others are checked.
+/// Certificates of authorities, against which other certificates are checked.
 #[derive(Clone)]
 pub struct Authority(pub(super) Arc<RootCertStore>);
 

@@ -142,7 +142,8 @@ pub struct Status {
     /// The time for which it has been serving.
     pub serving_for: Duration,
     /// The number of sessions, connected or not; for a client with a
-    /// [namespace](crate::Client::namespace), of that alone, as all that follows.
+    /// [namespace](crate::Client::namespace), only those of that namespace, like the next two
+    /// numbers.
     pub sessions: u64,
     /// The number of keys that are held, waited for or reserved.
     pub keys: u64,

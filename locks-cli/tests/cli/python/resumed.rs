@@ -1,5 +1,5 @@
-//! What a client in Python says when it is back: a server by hand sends its frames in the order that
-//! a test wants.
+//! What a client in Python says when it is back: a server by hand sends its frames in the order
+//! that a test wants.
 
 use std::time::Duration;
 

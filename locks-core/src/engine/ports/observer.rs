@@ -32,7 +32,7 @@ pub trait Observer: Send + Sync + 'static {
 pub struct Loss<'a> {
     /// The key.
     pub key: &'a str,
-    /// Why it was lost.
+    /// The cause of the loss.
     pub cause: LostCause,
     /// The token of its outermost guard.
     pub token: Token,

@@ -6,8 +6,8 @@ use crate::Token;
 /// # Contract
 /// `next` is greater than `after`, greater than any token handed out before for the same key, and
 /// below 2^61. It is called without any mutex of the engine, by several threads at once, and before
-/// it is known which grant its token is for: tokens that another one of the key has overtaken
-/// meanwhile are thrown away.
+/// it is known which grant its token is for: a token that is no longer above the last one of its
+/// key is discarded.
 pub trait TokenSource: Send + Sync + 'static {
     /// Returns the next token of a key whose greatest one so far is `after`.
     fn next(&self, after: Token) -> Token;

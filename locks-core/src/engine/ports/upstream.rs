@@ -33,8 +33,8 @@ pub trait Upstream: Send + Sync + 'static {
     /// Those of [`LockBackend::acquire`](crate::LockBackend::acquire).
     fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, UpstreamGrant>;
 
-    /// Returns whether several keys are [claimed in one step](Self::claim_set), or else one by one
-    /// and then [completed](Self::complete). Always the same.
+    /// Returns `true` if several keys are [claimed in one step](Self::claim_set), `false` if they
+    /// are claimed one by one and then [completed](Self::complete). The answer never changes.
     fn claims_sets(&self) -> bool;
 
     /// Asks for the provisional holds of several keys to become one grant: all of them or none,
@@ -87,7 +87,7 @@ pub trait Upstream: Send + Sync + 'static {
     /// Removes a waker that [`poll_lost`](Self::poll_lost) registered for the grant.
     fn unwatch(&self, key: &str, grant: UpstreamGrant, waker: &Waker);
 
-    /// Returns whom the upstream has taken the key from for this grant
+    /// Returns the holds from which the upstream has taken the key for this grant
     /// ([C6](crate::contract#c6-stealing)).
     fn stolen_from(&self, key: &str, grant: UpstreamGrant) -> Vec<HolderInfo>;
 
@@ -110,7 +110,8 @@ pub trait Upstream: Send + Sync + 'static {
     /// `Unsupported` if the upstream cannot evict, `Unavailable` if it does not answer.
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool>;
 
-    /// Returns what answers at the other end, in words for people; `None` if there is no server.
+    /// Returns a description of the server at the other end, for people; `None` if there is no
+    /// server.
     fn served_by(&self) -> Option<String> {
         None
     }
@@ -130,8 +131,8 @@ pub struct Claim<'a> {
     /// One of several keys: the grant must not age, nor be stolen for its age, until it is
     /// [complete](Upstream::complete).
     pub part_of_set: bool,
-    /// For how long the request has waited for its provisional hold. An upstream that orders the
-    /// waiters of several processes serves first who has waited longest.
+    /// The time for which the request has waited for its provisional hold. An upstream that orders
+    /// the waiters of several processes serves the longest wait first.
     pub waited: Duration,
 }
 
@@ -192,9 +193,9 @@ impl UpstreamGrant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpstreamEnd {
-    /// For how long the first local waiter for the key has waited, if there is one. An upstream may
-    /// then keep what it has for the next claim, for a short time of its own choosing, but must not
-    /// rely on that claim to come (the waiter may give up).
+    /// The time for which the first local waiter for the key has waited, if there is one. An
+    /// upstream may then keep what it has for the next claim, for a short time of its own choosing,
+    /// but must not rely on that claim to come (the waiter may give up).
     pub next: Option<Duration>,
     /// `true` if what the grant reserves by `hold_at_least` stays
     /// ([C14](crate::contract#c14-bounds-of-a-hold)); `false` if it was reserved [only if

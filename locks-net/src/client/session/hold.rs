@@ -266,7 +266,8 @@ impl ClientSession {
     }
 }
 
-/// Reports a loss to the subscribers of `tracing` and `metrics`: foreign code, run where wakers are.
+/// Reports a loss to the subscribers of `tracing` and `metrics`, which are foreign code and run
+/// where wakers do.
 struct LossReport {
     keys: String,
     token: Token,

@@ -15,7 +15,7 @@ use crate::wire::{Call, Keep, Note};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Received {
-    /// The number that tells it from all others in this mailbox; later ones have greater numbers.
+    /// The number of the message, unique in this mailbox; later messages have greater numbers.
     pub id: u64,
     /// The subject.
     pub subject: String,
