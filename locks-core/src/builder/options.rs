@@ -341,6 +341,16 @@ impl LockBuilder<'_> {
 
     /// Cancels the acquisition when `token` is cancelled: it fails with
     /// [`Cancelled`](crate::ErrorKind::Cancelled); see [`CancelToken`].
+    ///
+    /// # Examples
+    /// ```
+    /// use locks::{CancelToken, ErrorKind};
+    ///
+    /// let token = CancelToken::new();
+    /// token.cancel();
+    /// let error = locks::named("builder:cancel_on").cancel_on(&token).acquire().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Cancelled);
+    /// ```
     pub fn cancel_on(mut self, token: &CancelToken) -> Self {
         self.rare.get_or_insert_default().cancel = Some(token.clone());
         self

@@ -163,6 +163,17 @@ impl Guard {
     /// # Cancel safety
     /// Dropping the future has no effect and leaves nothing behind
     /// ([C8](crate::contract#c8-loss)).
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn work() {}
+    /// # async fn select<A, B>(_: A, _: B) {}
+    /// # async fn run() -> Result<(), locks::LockError> {
+    /// let guard = locks::named("leader").acquire()?;
+    /// // With `tokio::select!` or alike: stop the work as soon as the lock is lost.
+    /// select(work(), guard.lost()).await;
+    /// # Ok(()) }
+    /// ```
     pub fn lost(&self) -> Lost<'_> {
         self.owned.lost()
     }
@@ -245,6 +256,18 @@ impl Guard {
     ///
     /// The mark of a nested guard counts if it is the outermost one when it is released. Without
     /// `once_per` it changes nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let once = locks::named("guard:mark_done").once_per(Duration::from_secs(3600)).wait(false);
+    /// let guard = once.clone().acquire()?;
+    /// guard.mark_done();
+    /// guard.release()?;
+    /// assert!(once.acquire().is_err(), "it was done within the hour");
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn mark_done(&self) {
         self.owned.mark_done();
     }

@@ -45,17 +45,40 @@ impl OwnedGuard {
     }
 
     /// Returns the fencing token of the grant; see [`Guard::token`](crate::Guard::token).
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("owned:token").acquire()?.into_owned();
+    /// let first = guard.token();
+    /// drop(guard);
+    /// assert!(locks::named("owned:token").acquire()?.token() > first);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn token(&self) -> Token {
         self.hold.token()
     }
 
     /// Returns the keys that the guard holds, in ascending order; see
     /// [`Guard::keys`](crate::Guard::keys).
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::all(["owned:b", "owned:a"]).acquire()?.into_owned();
+    /// assert_eq!(guard.keys(), ["owned:a", "owned:b"]);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn keys(&self) -> Vec<String> {
         self.backend.keys(&self.hold)
     }
 
     /// Returns `true` if the lock has been lost; see [`Guard::is_lost`](crate::Guard::is_lost).
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("owned:is_lost").acquire()?.into_owned();
+    /// assert!(!guard.is_lost());
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn is_lost(&self) -> bool {
         self.backend.poll_own(&self.hold, None).is_ready()
     }
@@ -64,6 +87,13 @@ impl OwnedGuard {
     ///
     /// # Errors
     /// [`Lost`](ErrorKind::Lost), with the cause.
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("owned:check").acquire()?.into_owned();
+    /// std::thread::spawn(move || guard.check()).join().unwrap()?;
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn check(&self) -> Result<(), LockError> {
         match self.backend.poll_own(&self.hold, None) {
             Poll::Ready(cause) => Err(self.lost_error(cause)),
@@ -77,6 +107,15 @@ impl OwnedGuard {
     /// # Errors
     /// [`Lost`](ErrorKind::Lost) if the lock has been lost, [`Unavailable`](ErrorKind::Unavailable)
     /// if the backend does not answer.
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("owned:refresh").acquire()?.into_owned();
+    /// for _chunk in 0..3 {
+    ///     guard.refresh()?;
+    /// }
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn refresh(&self) -> Result<(), LockError> {
         self.backend.refresh(&self.hold).block()
     }
@@ -103,6 +142,21 @@ impl OwnedGuard {
 
     /// Returns the holds from which this lock was stolen; see
     /// [`Guard::stolen_from`](crate::Guard::stolen_from).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let victim = locks::named("owned:stolen_from").label("nightly").acquire()?.into_owned();
+    /// let thief = locks::named("owned:stolen_from").steal_after(Duration::ZERO);
+    /// # std::thread::scope(|scope| scope.spawn(move || {
+    /// let guard = thief.acquire()?.into_owned();
+    /// assert_eq!(guard.stolen_from()[0].label.as_deref(), Some("nightly"));
+    /// # Ok::<(), locks::LockError>(())
+    /// # }).join().unwrap())?;
+    /// assert!(victim.is_lost());
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn stolen_from(&self) -> Vec<HolderInfo> {
         self.backend.stolen_from(&self.hold)
     }
@@ -112,6 +166,14 @@ impl OwnedGuard {
     ///
     /// # Errors
     /// As [`Guard::downgrade`](crate::Guard::downgrade).
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("owned:downgrade").acquire()?.into_owned();
+    /// guard.downgrade()?;
+    /// assert!(locks::named("owned:downgrade").shared().wait(false).acquire().is_ok());
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn downgrade(&self) -> Result<(), LockError> {
         self.backend.share(&self.hold).block()
     }
@@ -123,11 +185,32 @@ impl OwnedGuard {
     ///
     /// # Cancel safety
     /// Once polled, the request is on its way; dropping the future discards the answer only.
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn run() -> Result<(), locks::LockError> {
+    /// let guard = locks::named("owned:downgrade_async").acquire_async().await?;
+    /// guard.downgrade_async().await?;
+    /// assert!(locks::named("owned:downgrade_async").shared().wait(false).acquire().is_ok());
+    /// # Ok(()) }
+    /// ```
     pub async fn downgrade_async(&self) -> Result<(), LockError> {
         self.backend.share(&self.hold).await
     }
 
     /// Marks the work under the lock as done; see [`Guard::mark_done`](crate::Guard::mark_done).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let once = locks::named("owned:mark_done").once_per(Duration::from_secs(3600)).wait(false);
+    /// let guard = once.clone().acquire()?.into_owned();
+    /// guard.mark_done();
+    /// guard.release()?;
+    /// assert!(once.acquire().is_err(), "it was done within the hour");
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn mark_done(&self) {
         self.backend.mark_done(&self.hold);
     }
@@ -137,6 +220,13 @@ impl OwnedGuard {
     ///
     /// # Errors
     /// As [`Guard::release`](crate::Guard::release).
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("owned:release").acquire()?.into_owned();
+    /// guard.release()?;
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn release(self) -> Result<(), LockError> {
         self.begin_release().block()
     }

@@ -116,6 +116,19 @@ macro_rules! builder {
 
         impl $name {
             /// Creates a missing file, empty. Without this, a missing file is an error.
+            ///
+            /// # Examples
+            /// ```
+            /// # let dir = std::env::temp_dir().join(format!("locks-path-create-{}", std::process::id()));
+            /// # std::fs::create_dir_all(&dir).unwrap();
+            /// # let path = dir.join("data");
+            /// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+            /// let file = locks::file::lock_path(&path).create(true).within(&files).acquire()?;
+            /// assert!(path.exists());
+            /// # drop(file);
+            /// # std::fs::remove_dir_all(dir)?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn create(mut self, create: bool) -> Self {
                 self.0.create = create;
                 self
@@ -123,6 +136,22 @@ macro_rules! builder {
 
             /// Sets how long to wait: `true` for ever, `false` not at all, or at most a
             /// [`Duration`] ([C2](locks_core::contract#c2-waiting)).
+            ///
+            /// # Examples
+            /// ```
+            /// # let dir = std::env::temp_dir().join(format!("locks-path-wait-{}", std::process::id()));
+            /// # std::fs::create_dir_all(&dir).unwrap();
+            /// # let path = dir.join("data");
+            /// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+            /// use std::time::Duration;
+            ///
+            /// # std::fs::write(&path, "")?;
+            /// let wait = Duration::from_secs(2);
+            /// let file = locks::file::lock_path(&path).wait(wait).within(&files).acquire()?;
+            /// # drop(file);
+            /// # std::fs::remove_dir_all(dir)?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn wait(mut self, wait: impl Into<Wait>) -> Self {
                 self.0.wait = wait.into();
                 self
@@ -130,6 +159,19 @@ macro_rules! builder {
 
             /// Sets the queueing policy among the waiters of this process; see
             /// [`LockBuilder::fair`](locks_core::LockBuilder::fair).
+            ///
+            /// # Examples
+            /// ```
+            /// # let dir = std::env::temp_dir().join(format!("locks-path-fair-{}", std::process::id()));
+            /// # std::fs::create_dir_all(&dir).unwrap();
+            /// # let path = dir.join("data");
+            /// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+            /// # std::fs::write(&path, "")?;
+            /// let file = locks::file::lock_path(&path).fair(true).within(&files).acquire()?;
+            /// # drop(file);
+            /// # std::fs::remove_dir_all(dir)?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn fair(mut self, fair: bool) -> Self {
                 self.0.options.fair = Some(fair);
                 self
@@ -138,6 +180,21 @@ macro_rules! builder {
             /// Re-enters a lock on the same file that its thread, scope or owner holds
             /// ([C9](locks_core::contract#c9-re-entry)). Each guard has its own position in the
             /// file.
+            ///
+            /// # Examples
+            /// ```
+            /// # let dir = std::env::temp_dir().join(format!("locks-path-reentrant-{}", std::process::id()));
+            /// # std::fs::create_dir_all(&dir).unwrap();
+            /// # let path = dir.join("data");
+            /// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+            /// # std::fs::write(&path, "")?;
+            /// let file = locks::file::lock_path(&path).within(&files).acquire()?;
+            /// let again = locks::file::lock_path(&path).reentrant().within(&files).acquire()?;
+            /// # drop(again);
+            /// # drop(file);
+            /// # std::fs::remove_dir_all(dir)?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn reentrant(mut self) -> Self {
                 self.0.options.reentrant = true;
                 self
@@ -146,6 +203,26 @@ macro_rules! builder {
             /// Keeps the file reserved until `least` after the grant, even if the guard is dropped
             /// sooner ([C14](locks_core::contract#c14-bounds-of-a-hold)). Other programs that use
             /// `flock` do not see the reservation.
+            ///
+            /// # Examples
+            /// ```
+            /// # let dir = std::env::temp_dir().join(format!("locks-path-hold_at_least-{}", std::process::id()));
+            /// # std::fs::create_dir_all(&dir).unwrap();
+            /// # let path = dir.join("data");
+            /// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+            /// use std::time::Duration;
+            ///
+            /// # std::fs::write(&path, "")?;
+            /// let lock = locks::file::lock_path(&path).hold_at_least(Duration::from_secs(60));
+            /// let file = lock.within(&files).acquire()?;
+            /// drop(file);
+            /// let next = locks::file::lock_path(&path).wait(false).within(&files).acquire();
+            /// assert!(next.is_err(), "it is reserved for the rest of the minute");
+            /// # let file = ();
+            /// # drop(file);
+            /// # std::fs::remove_dir_all(dir)?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn hold_at_least(mut self, least: Duration) -> Self {
                 self.0.options.hold_at_least = Some(least);
                 self
@@ -153,6 +230,20 @@ macro_rules! builder {
 
             /// Sets the identity that holds the lock; see
             /// [`LockBuilder::owner`](locks_core::LockBuilder::owner).
+            ///
+            /// # Examples
+            /// ```
+            /// # let dir = std::env::temp_dir().join(format!("locks-path-owner-{}", std::process::id()));
+            /// # std::fs::create_dir_all(&dir).unwrap();
+            /// # let path = dir.join("data");
+            /// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+            /// # std::fs::write(&path, "")?;
+            /// let owner = locks::OwnerId::unique();
+            /// let file = locks::file::lock_path(&path).owner(owner).within(&files).acquire()?;
+            /// # drop(file);
+            /// # std::fs::remove_dir_all(dir)?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn owner(mut self, owner: impl Into<OwnerId>) -> Self {
                 self.0.options.owner = Some(owner.into());
                 self
@@ -170,6 +261,19 @@ macro_rules! builder {
             /// user's own.
             ///
             /// Exclusion does not depend on it.
+            ///
+            /// # Examples
+            /// ```
+            /// # let dir = std::env::temp_dir().join(format!("locks-path-within-{}", std::process::id()));
+            /// # std::fs::create_dir_all(&dir).unwrap();
+            /// # let path = dir.join("data");
+            /// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+            /// # std::fs::write(&path, "")?;
+            /// let file = locks::file::lock_path(&path).within(&files).acquire()?;
+            /// # drop(file);
+            /// # std::fs::remove_dir_all(dir)?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn within(mut self, backend: &FileBackend) -> Self {
                 self.0.within = Some(backend.clone());
                 self
@@ -182,6 +286,19 @@ macro_rules! builder {
             /// thread or scope has it already; `Unsupported`; `Io` if a file cannot be opened or is
             /// none; `NotConfigured` if it lies on a network file system that the backend was not
             /// told to allow.
+            ///
+            /// # Examples
+            /// ```
+            /// # let dir = std::env::temp_dir().join(format!("locks-path-acquire-{}", std::process::id()));
+            /// # std::fs::create_dir_all(&dir).unwrap();
+            /// # let path = dir.join("data");
+            /// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+            /// # std::fs::write(&path, "")?;
+            /// let file = locks::file::lock_path(&path).within(&files).acquire()?;
+            /// # drop(file);
+            /// # std::fs::remove_dir_all(dir)?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             #[track_caller]
             pub fn acquire(self) -> Result<$guard, LockError> {
                 let (files, guard) = self.0.lock(CallSite::caller())?;
@@ -196,6 +313,14 @@ macro_rules! builder {
             /// # Cancel safety
             /// Dropping the future at any point withdraws the request
             /// ([C5](locks_core::contract#c5-cancellation)).
+            ///
+            /// # Examples
+            /// ```
+            /// # async fn run(path: std::path::PathBuf, files: locks::file::FileBackend)
+            /// # -> Result<(), locks::LockError> {
+            /// let file = locks::file::lock_path(&path).within(&files).acquire_async().await?;
+            /// # Ok(()) }
+            /// ```
             pub async fn acquire_async(self) -> Result<$owned, LockError> {
                 let (files, guard) = self.0.lock_async().await?;
                 Ok($owned::new($files(files), guard))

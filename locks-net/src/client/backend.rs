@@ -55,6 +55,14 @@ impl NetBackend {
 
     /// Returns a builder for the server at a Unix socket of this machine, which `locks serve` or a
     /// [`Server`](crate::Server) in a program of your own runs.
+    ///
+    /// ```no_run
+    /// use locks::net::NetBackend;
+    ///
+    /// let backend = NetBackend::unix("/run/app/locks.sock").build()?.into_backend();
+    /// let guard = backend.named("invoice:42").acquire()?;
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn unix(path: impl Into<PathBuf>) -> NetBuilder {
         NetBuilder::new(Where::Path(path.into()))
     }
@@ -80,11 +88,30 @@ impl NetBackend {
     /// Returns a builder for the server that processes of this machine run for each other in a
     /// directory of their user's ([N3](locks_core::contract#n3-self-serving)): the first process
     /// that needs a server runs it, in a thread of its own, and another takes over when it ends.
+    ///
+    /// ```
+    /// use locks::net::NetBackend;
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("locks-machine-{}", std::process::id()));
+    /// let backend = NetBackend::machine(&directory).build()?.into_backend();
+    /// let guard = backend.named("invoice:42").acquire()?;
+    /// # drop((guard, backend));
+    /// # std::fs::remove_dir_all(&directory).unwrap();
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn machine(directory: impl Into<PathBuf>) -> NetBuilder {
         NetBuilder::new(Where::Machine(MachineDial::new(directory)))
     }
 
     /// Returns a [`Backend`] for the builder's `on`, the attribute's `backend` or an installation.
+    ///
+    /// ```no_run
+    /// use locks::net::NetBackend;
+    ///
+    /// let backend = NetBackend::unix("/run/app/locks.sock").build()?.into_backend();
+    /// locks::install(backend)?;
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn into_backend(self) -> Backend {
         Backend::new(self)
     }

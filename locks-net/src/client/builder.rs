@@ -99,8 +99,8 @@ impl NetBuilder {
         self
     }
 
-    /// Trusts the server at a Unix socket also if this user runs it; without it, only the same user
-    /// or root ([N5](locks_core::contract#n5-secrets)).
+    /// Trusts the server at a Unix socket also if user `uid` runs it; by default only if the same
+    /// user or root does ([N5](locks_core::contract#n5-secrets)).
     pub fn allow_user(mut self, uid: u32) -> Self {
         self.allowed = Some(uid);
         self

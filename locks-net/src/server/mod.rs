@@ -130,6 +130,18 @@ impl Server {
 
     /// Returns the URLs by which clients reach it, in the order in which addresses of a kind were
     /// given; TCP first.
+    ///
+    /// ```
+    /// use locks::net::Server;
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("locks-addresses-{}", std::process::id()));
+    /// let socket = directory.join("locks.sock");
+    /// let server = Server::builder().state(&directory).unix(&socket).start()?;
+    /// assert_eq!(server.addresses(), [format!("unix://{}", socket.display())]);
+    /// # drop(server);
+    /// # std::fs::remove_dir_all(&directory).unwrap();
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn addresses(&self) -> &[String] {
         &self.addresses
     }
@@ -159,6 +171,18 @@ impl Server {
     }
 
     /// Returns `true` while the server runs.
+    ///
+    /// ```
+    /// use locks::net::Server;
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("locks-is-running-{}", std::process::id()));
+    /// let socket = directory.join("locks.sock");
+    /// let server = Server::builder().state(&directory).unix(&socket).start()?;
+    /// assert!(server.is_running());
+    /// # drop(server);
+    /// # std::fs::remove_dir_all(&directory).unwrap();
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn is_running(&self) -> bool {
         self.process == fork::generation() && self.shared.lock().is_none()
     }
@@ -166,6 +190,19 @@ impl Server {
     /// Stops the server: notifies the clients, releases the addresses and the directory, and
     /// returns when that is done, within about a second. Holds stay in the journal for the next
     /// server on the directory.
+    ///
+    /// ```
+    /// use locks::net::Server;
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("locks-stop-{}", std::process::id()));
+    /// let socket = directory.join("locks.sock");
+    /// let server = Server::builder().state(&directory).unix(&socket).start()?;
+    /// server.stop();
+    /// assert!(!server.is_running() && !socket.exists());
+    /// # drop(server);
+    /// # std::fs::remove_dir_all(&directory).unwrap();
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn stop(&self) {
         if self.process != fork::generation() {
             return;
