@@ -77,8 +77,8 @@ pub(crate) fn acquire_again_and_again() {
     let (files, threads, memory) = start;
     let mut end = usage();
     let until = Instant::now() + Duration::from_secs(60);
-    // Two descriptors may be for events and one for the file that tells who waits, one thread is for
-    // events, and one for alarms.
+    // Two descriptors may be for events and one for the file that tells who waits, one thread is
+    // for events, and one for alarms.
     while end.0 > files + 3 || end.1 > threads + 2 {
         assert!(Instant::now() < until, "C13: {start:?} became {end:?}: {:?}", open_files("self"));
         std::thread::sleep(Duration::from_millis(1));

@@ -106,8 +106,8 @@ proptest! {
     }
 }
 
-/// Seen by chance: the reservation of a grant that was given back before it was taken, while a guard
-/// was nested in it.
+/// Seen by chance: the reservation of a grant that was given back before it was taken, while a
+/// guard was nested in it.
 #[test]
 fn c14_what_was_never_held_reserves_nothing_for_those_nested_in_it() {
     let want = Want {
