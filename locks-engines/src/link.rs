@@ -278,7 +278,7 @@ impl<T: Target> Link<T> {
 
     /// Gives the connection of that number up because a step on it is not answered; to the error.
     #[cfg(any(feature = "postgres", feature = "redis"))]
-    pub(crate) fn silent(&self, number: u64, step: &str) -> LockError {
+    fn silent(&self, number: u64, step: &str) -> LockError {
         let why = format!("no answer to {step}");
         self.lost(number, &why);
         self.fell_silent.notify_waiters();
@@ -308,7 +308,8 @@ impl<T: Target> Link<T> {
             while fell_silent.as_mut().poll(cx).is_ready() {
                 fell_silent.set(self.fell_silent.notified());
                 if self.now().lost >= number {
-                    return Poll::Ready(Err(self.silent(number, "what was asked before")));
+                    let why = "no answer to what was asked before";
+                    return Poll::Ready(Err(LockError::unavailable(&self.name, why)));
                 }
             }
             Poll::Pending
