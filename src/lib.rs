@@ -170,6 +170,26 @@ pub fn all<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> LockBuilder<'s
     LockBuilder::all(keys).on_choice(choice::default_backend)
 }
 
+/// Returns the default backend, which call sites use that name none: the one that was
+/// [installed](install), or that of `LOCKS_URL`, or else the one that the Cargo features say.
+///
+/// Like an acquisition, it settles which one that is. [`Backend::default`] is something else: the
+/// engine of this process.
+///
+/// # Errors
+/// `NotConfigured` if `LOCKS_URL` makes no sense, and what keeps the backend from being opened.
+///
+/// # Examples
+/// ```
+/// let locks = locks::default_backend()?;
+/// let _guard = locks.named("report").acquire()?;
+/// assert!(locks::named("report").wait(false).acquire().unwrap_err().is_contended());
+/// # Ok::<(), locks::LockError>(())
+/// ```
+pub fn default_backend() -> Result<Backend, LockError> {
+    choice::default_backend(Kind::Strong)
+}
+
 /// Returns every key of the default backend that is held, waited for or reserved.
 ///
 /// Blocks until a remote backend has answered. Like an acquisition, it settles which backend is the

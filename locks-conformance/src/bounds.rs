@@ -60,7 +60,7 @@ pub(super) fn c14_a_reservation_is_listed(subject: &Subject) {
     let token = guard.token();
     // Confirmed: who asks by a way of their own may be quicker than a drop.
     subject.release(guard);
-    let info = subject.their_list("k").expect("it is reserved");
+    let info = subject.their_list("k").expect("a reservation is listed");
     assert!(info.holders.is_empty(), "a reservation is nobody's: {info:?}");
     let left = info.reserved_for.expect("it says for how long");
     assert!(left <= least && left > least / 2, "{left:?} of {least:?}");
@@ -234,7 +234,7 @@ pub(super) fn c14_eviction_ends_a_reservation(subject: &Subject) {
     let waiting = subject.queue(subject.theirs("k"));
     assert!(subject.evict("k", token), "the reservation was not found");
     drop(waiting.granted(subject));
-    assert!(!subject.evict("k", token), "it was ended before");
+    assert!(!subject.evict("k", token), "it ended a second time");
     subject.assert_free("k");
 }
 

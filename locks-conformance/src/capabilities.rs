@@ -92,7 +92,7 @@ pub(super) fn c15_listing_and_eviction_as_declared(subject: &Subject) {
     assert!(!subject.evict("k", wrong), "there is no such token");
     guard.check().expect("another hold was meant");
     assert!(subject.evict("k", token));
-    assert!(!subject.evict("k", token), "it was ended before");
+    assert!(!subject.evict("k", token), "it ended a second time");
     let waiting = subject.take(subject.theirs("k"));
     subject.until("the guard learns of its loss", || guard.is_lost());
     drop((guard, waiting));

@@ -52,7 +52,20 @@ impl Case {
     }
 
     /// Returns `true` if it needs a [`child`](Fixture::child). A backend in memory, tested as if
-    /// there were other processes, leaves these cases out.
+    /// there were other processes, leaves these cases out, and says so by running the others
+    /// itself:
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use locks::Backend;
+    /// use locks::backend::Engine;
+    /// use locks::conformance::Case;
+    ///
+    /// for case in Case::all().iter().filter(|case| !case.needs_child()) {
+    /// #   if case.name() != "c1_the_longest_key_is_one" { continue }
+    ///     case.run_fresh(|| Arc::new(Backend::new(Engine::new())));
+    /// }
+    /// ```
     pub fn needs_child(&self) -> bool {
         self.area == "children"
     }

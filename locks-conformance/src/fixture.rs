@@ -35,18 +35,19 @@ pub trait Fixture: Send + Sync + 'static {
 
     /// Returns the grain of the backend's clock. Nothing may happen early, and nothing more than
     /// two ticks late ([C6](locks_core::contract#c6-stealing)). The kit's durations are multiples
-    /// of it.
+    /// of it. 10 ms by default.
     fn tick(&self) -> Duration {
         Duration::from_millis(10)
     }
 
-    /// Returns the shortest lease that a request may ask for, on backends that have leases.
+    /// Returns the shortest lease that a request may ask for, on backends that have leases. 1 s by
+    /// default.
     fn lease(&self) -> Duration {
         Duration::from_secs(1)
     }
 
     /// Returns the real time for which the kit waits for something that should happen at once,
-    /// before it reports a hang.
+    /// before it reports a hang. 10 s by default; a whole case may take twelve times as long.
     fn patience(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -103,7 +104,7 @@ pub trait Fixture: Send + Sync + 'static {
     }
 
     /// Returns the number of waiters for cases with a long queue. Each costs a remote backend a
-    /// round trip or more.
+    /// round trip or more. 2,000 by default within a process, and 50 beyond it.
     fn crowd(&self) -> usize {
         match self.backend().about().capabilities.exclusion {
             Exclusion::Process => 2000,

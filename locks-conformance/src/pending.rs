@@ -224,7 +224,7 @@ impl Pending {
         if self.poll() {
             let at = subject.now() - since;
             let outcome = &self.outcome;
-            assert!(at >= after, "it was due after {after:?} and came within {at:?}: {outcome:?}");
+            assert!(at >= after, "it came by {at:?}, and was due after {after:?}: {outcome:?}");
         }
     }
 }

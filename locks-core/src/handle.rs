@@ -9,8 +9,9 @@ use crate::{
 
 /// A handle to a backend; clones refer to the same one.
 ///
-/// Made by `locks::open` from a URL, or from any [`LockBackend`]. One word wide; `Default` is the
-/// engine of this process.
+/// Made by `locks::open` from a URL, or from any [`LockBackend`]. One word wide. The backend of
+/// call sites that name none is `locks::default_backend`; [`default`](Self::default) is another
+/// one.
 ///
 /// # Examples
 /// ```
@@ -24,8 +25,16 @@ use crate::{
 /// backend.named("invoice:42").wait(false).acquire()?;
 /// # Ok::<(), locks::LockError>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Backend(Option<Arc<Arbiter>>);
+
+impl Default for Backend {
+    /// Returns the engine of this process, as [`process`](Self::process) does: whatever `LOCKS_URL`
+    /// and `locks::install` say, it excludes nobody outside.
+    fn default() -> Self {
+        Self(None)
+    }
+}
 
 enum Arbiter {
     /// Apart from the others, so that no virtual call lies on the engine's paths.

@@ -79,7 +79,7 @@ pub(super) fn c14_a_reservation_can_be_removed(stores: &Stores) {
     stores.ours.granted(&claim);
     stores.ours.release(&claim);
     assert!(stores.theirs.remove(&claim), "it was reserved");
-    assert!(!stores.theirs.remove(&claim), "it was ended before");
+    assert!(!stores.theirs.remove(&claim), "it ended a second time");
     stores.theirs.passes("k");
 }
 

@@ -32,7 +32,7 @@ pub(super) fn c12_holds_and_reservations_are_listed(stores: &Stores) {
         let token = stores.ours.granted(&reserved);
         stores.ours.release(&reserved);
         let entries = stores.theirs.entries("r").expect("it lists");
-        let [entry] = entries.as_slice() else { panic!("it is reserved: {entries:?}") };
+        let [entry] = entries.as_slice() else { panic!("no reservation is listed: {entries:?}") };
         assert_eq!((entry.state, entry.token), (EntryState::Reserved, token));
         assert!(entry.ends_in <= least && entry.ends_in > least / 2, "{entry:?}");
     }

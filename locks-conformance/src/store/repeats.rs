@@ -58,8 +58,8 @@ pub(super) fn c4_an_end_is_told_once(stores: &Stores) {
     let claim = exclusive("k");
     stores.ours.granted(&claim);
     assert!(stores.ours.release(&claim), "it was held");
-    assert!(!stores.ours.release(&claim), "it was ended before");
-    assert!(!stores.theirs.remove(&claim), "it was ended before");
+    assert!(!stores.ours.release(&claim), "it ended a second time");
+    assert!(!stores.theirs.remove(&claim), "it ended a second time");
     stores.theirs.passes("k");
 }
 
@@ -92,8 +92,8 @@ pub(super) fn c4_a_late_end_touches_no_successor(stores: &Stores) {
     stores.ours.granted(&first);
     stores.ours.release(&first);
     stores.theirs.granted(&second);
-    assert!(!stores.ours.release(&first), "it was ended before");
-    assert!(!stores.ours.remove(&first), "it was ended before");
+    assert!(!stores.ours.release(&first), "it ended a second time");
+    assert!(!stores.ours.remove(&first), "it ended a second time");
     stores.theirs.keeps(&second);
     stores.ours.refused(&exclusive("k"));
 }

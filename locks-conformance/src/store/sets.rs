@@ -77,7 +77,7 @@ pub(super) fn c11_a_repeated_set_is_the_same(stores: &Stores) {
     let token = stores.ours.granted(&set);
     assert_eq!(stores.ours.granted(&set), token);
     assert!(stores.ours.release(&set));
-    assert!(!stores.ours.release(&set), "it was ended before");
+    assert!(!stores.ours.release(&set), "it ended a second time");
     stores.theirs.granted(&all(["a", "b"]));
 }
 

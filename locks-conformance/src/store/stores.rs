@@ -90,7 +90,7 @@ impl Stores {
         if let Claimed::Granted(token) | Claimed::Stolen { token, .. } = client.claim(claim) {
             // Where the clock cannot be set the sleep may have taken too long.
             let at = self.now() - since;
-            assert!(at >= after, "it was due after {after:?} and came within {at:?}");
+            assert!(at >= after, "it came by {at:?}, and was due after {after:?}");
             return token;
         }
         self.advance(at(after + self.late()));

@@ -36,7 +36,8 @@ pub(crate) fn check(function: &Function, lock: &mut Lock) -> Result<Target> {
         return Err(Error::new(
             name,
             "a second `#[lock]` on this function: list the keys in one, \
-             as in `#[lock(\"a\", \"b\")]`, so that they are taken in one order",
+             as in `#[lock(\"a\", \"b\")]`, so that they are taken in one order, \
+             or lock the one with other options around the body, by `lock!`",
         ));
     }
     lock.variables = Some(parameters(sig.inputs.stream()));

@@ -99,7 +99,10 @@ impl Dial for AtPath {
                 .to_owned();
         }
         let path = self.path.display();
-        let start = format!("start a server by `locks serve --listen unix:{path}");
+        let start = format!(
+            "start its server again as it was started, or a first one by `locks serve --listen \
+             unix:{path}"
+        );
         let me = rustix::process::geteuid().as_raw();
         let options = match self.allowed {
             Some(user) if user != me => format!(" --allow-user {me}` as user {user}"),

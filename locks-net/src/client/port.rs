@@ -153,7 +153,8 @@ impl Dial for AtPort {
         };
         let options = self.tls.serve_options();
         format!(
-            "nobody listens there ({error}): start a server by `locks serve --listen tcp:{listen}{options}`"
+            "nobody listens there ({error}): start its server again as it was started, or a first one \
+             by `locks serve --listen tcp:{listen}{options}`"
         )
     }
 }
