@@ -46,9 +46,9 @@ mod release;
 mod running;
 mod scopes;
 mod several;
-#[cfg(feature = "leases")]
 mod stalls;
 mod stealing;
+#[cfg(feature = "leases")]
 mod store;
 mod subject;
 mod upgrade;
