@@ -1,16 +1,19 @@
 //! The connection of a client, made when a step needs it and made anew when it is lost.
 
-use std::future::{Future, poll_fn};
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod silence;
+
+use std::future::Future;
 use std::ops::Deref;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use locks_core::fork::PerProcess;
-use locks_core::{AcquisitionId, ErrorKind, LeaseRenewal, LockError, Op, Wake, WakeSink};
+use locks_core::{AcquisitionId, ErrorKind, LockError, Op, Wake, WakeSink};
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) use self::silence::{SILENCE, renewal_silence};
 use crate::driver;
 
 /// The pause before a connection is tried again after a failure, at first and at most.
@@ -80,18 +83,6 @@ pub(crate) struct Link<T: Target> {
     now: Mutex<Now<T::Connection>>,
     /// Held by the step that connects, so that the others wait for it.
     connecting: tokio::sync::Mutex<Pause>,
-}
-
-/// How long a step may go unanswered before its connection is given up, which may be one that is
-/// forgotten on the way, of which nothing else tells.
-pub(crate) const SILENCE: Duration = Duration::from_secs(5);
-
-/// The same of a renewal: the adapter takes it to have failed by then, and there is time left in
-/// which the next one gets through on another connection.
-#[cfg(any(feature = "postgres", feature = "redis"))]
-pub(crate) fn renewal_silence(renewals: &[LeaseRenewal]) -> Duration {
-    let shortest = renewals.iter().map(|renewal| renewal.lease).min();
-    shortest.map_or(SILENCE, |lease| (lease / 4).min(SILENCE))
 }
 
 /// How long answers have taken of late, in microseconds.
@@ -274,47 +265,6 @@ impl<T: Target> Link<T> {
             drop(gone);
         }
         is_news
-    }
-
-    /// Gives the connection of that number up because a step on it is not answered; to the error.
-    #[cfg(any(feature = "postgres", feature = "redis"))]
-    fn silent(&self, number: u64, step: &str) -> LockError {
-        let why = format!("no answer to {step}");
-        self.lost(number, &why);
-        self.fell_silent.notify_waiters();
-        LockError::unavailable(&self.name, why)
-    }
-
-    /// Waits for an answer on the connection of that number, for so long at most, and until it
-    /// [falls silent](Self::silent).
-    ///
-    /// # Errors
-    /// There is none.
-    #[cfg(any(feature = "postgres", feature = "redis"))]
-    pub(crate) async fn answer<R>(
-        &self,
-        number: u64,
-        silence: Duration,
-        step: &str,
-        asked: impl Future<Output = R>,
-    ) -> Result<R, LockError> {
-        let mut asked = pin!(tokio::time::timeout(silence, asked));
-        let mut fell_silent = pin!(self.fell_silent.notified());
-        fell_silent.as_mut().enable();
-        poll_fn(|cx| {
-            if let Poll::Ready(answered) = asked.as_mut().poll(cx) {
-                return Poll::Ready(answered.map_err(|_| self.silent(number, step)));
-            }
-            while fell_silent.as_mut().poll(cx).is_ready() {
-                fell_silent.set(self.fell_silent.notified());
-                if self.now().lost >= number {
-                    let why = "no answer to what was asked before";
-                    return Poll::Ready(Err(LockError::unavailable(&self.name, why)));
-                }
-            }
-            Poll::Pending
-        })
-        .await
     }
 
     /// Sets the version that people are shown, of the connection of that number.
