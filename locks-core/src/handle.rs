@@ -29,8 +29,8 @@ use crate::{
 pub struct Backend(Option<Arc<Arbiter>>);
 
 impl Default for Backend {
-    /// Returns the engine of this process, as [`process`](Self::process) does: it excludes the threads
-    /// and tasks of this process alone, whatever `LOCKS_URL` and `locks::install` say.
+    /// Returns the engine of this process, as [`process`](Self::process) does: it excludes the
+    /// threads and tasks of this process alone, whatever `LOCKS_URL` and `locks::install` say.
     fn default() -> Self {
         Self(None)
     }
