@@ -43,8 +43,8 @@ impl BackendChoice {
         }
     }
 
-    /// The backend there, to hold locks at, as this party. One that nobody has named is this
-    /// process's default, and so has to be that of others, too.
+    /// Opens the backend to acquire locks as this party. Without a URL it is this process's
+    /// default, which has to be one that other processes share.
     pub(crate) fn open(&self, party: &ProcessInfo) -> Result<Opened, Failure> {
         // A server hears of processes, not of their requests.
         let process = party.process.as_deref().unwrap_or_default();
@@ -57,9 +57,8 @@ impl BackendChoice {
         Ok(Opened { backend: self.shared(backend)?, server })
     }
 
-    /// The backend there, to look at what others hold, and to take it away. One that nobody has
-    /// named is that of the programs that run now, if they have one. Nobody begins to serve for
-    /// being looked at.
+    /// Opens the backend to list and to release the locks of others. Without a URL it is the one
+    /// that running programs use, if there is one; listing starts no server.
     pub(crate) fn look(&self) -> Result<Opened, Failure> {
         let in_use = match &self.url {
             Some(_) => None,

@@ -115,8 +115,8 @@ fn watch(events: &Sender<Event>) {
 }
 
 impl Keeper {
-    /// Holds the lock until the script has ended, or the lock is lost, or this process is told to
-    /// let go.
+    /// Holds the lock until the script ends, the lock is lost, or a signal asks this process to
+    /// release it.
     fn until_it_ends(mut self) -> Status {
         loop {
             if let Poll::Ready(error) = self.held.poll_lost(Some(&mut self.events.context())) {

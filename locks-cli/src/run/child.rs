@@ -101,8 +101,8 @@ impl Child {
         }
     }
 
-    /// What has stopped it, told once. Whoever has gone on or ended meanwhile is not stopped: of an
-    /// end there is a signal of its own.
+    /// Returns the signal that has stopped the child, once for each stop; `None` if it runs again
+    /// or has ended, which SIGCHLD reports by itself.
     fn take_stop(&self) -> Option<Signal> {
         let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
         let status = waitid(WaitId::Pid(self.pid), stopped).ok()??;

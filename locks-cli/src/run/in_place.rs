@@ -12,9 +12,9 @@ use crate::status::{Failure, Status};
 
 /// Becomes the command, once the lock is held.
 ///
-/// Nobody is left then to renew, to hear of a loss, or to end the command in time. So it takes a
-/// lock that the kernel keeps for as long as the process has its file open, and that nothing else
-/// ends.
+/// No process is left then to renew the lock, to notice its loss, or to end the command in time. So
+/// this takes only a lock that the kernel keeps while the process has its file open, and that
+/// nothing else ends.
 pub(super) fn run(asked: &RunArgs, inherited: &Inherited) -> Result<Status, Failure> {
     let options = &asked.lock.options;
     let needs_keeper = [

@@ -66,9 +66,8 @@ impl Terminal {
         was_given
     }
 
-    /// Makes it what it was before the child had it, for a child that could not do that itself. A
-    /// shell does so after a command that a signal has ended, but of that it is told by a status
-    /// only.
+    /// Restores the terminal's modes from before the child had it, for a child that a signal has
+    /// ended before it could. Shells do the same, but see only a status here.
     pub(super) fn restore(&self) {
         if let Some(modes) = &self.modes
             && self.is_with(getpgrp())

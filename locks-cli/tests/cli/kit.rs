@@ -159,11 +159,11 @@ impl Drop for Place {
     }
 }
 
-/// From now on what this thread starts finds signals as somebody at a terminal would: none blocked,
-/// none ignored.
+/// Resets the signals for all that this thread starts, as at a terminal: none blocked, none
+/// ignored.
 ///
-/// Whoever runs the tests may have them otherwise: `nohup ./check &` in a script ignores HUP, INT
-/// and QUIT, and that is inherited, but not what catches a signal.
+/// The tests may be started otherwise: `nohup ./check &` in a script ignores HUP, INT and QUIT, and
+/// children inherit that, but no handlers.
 fn start_afresh() {
     static CAUGHT: Once = Once::new();
     let signals = || nix::sys::signal::Signal::iterator();

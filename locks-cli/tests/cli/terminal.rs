@@ -216,8 +216,7 @@ fn a_script_has_the_terminal_back_when_the_command_has_ended() {
     terminal.ended_with(0);
 }
 
-/// `locks run` in `locks run`, and a command within that wants something of whoever sits at the
-/// terminal.
+/// Nested `locks run`, with a command within that reads from the terminal.
 const NESTED: [&str; 2] = [
     "locks run a -- locks run b -- bash chat\n",
     "locks run c -- sh -c 'locks run a -- locks run b -- bash chat; echo then:$LOCKS_KEY.'\n",

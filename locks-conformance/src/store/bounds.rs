@@ -116,8 +116,7 @@ pub(super) fn c14_what_was_done_stays_reserved(stores: &Stores) {
     stores.due(&stores.theirs, &exclusive("k"), since, period);
 }
 
-/// Nor does it matter what was there before: a reservation that is over, somebody who was waited
-/// for, other keys.
+/// The same after a reservation that is over, a queued claim, or other keys.
 pub(super) fn c14_what_is_done_again_stays_reserved(stores: &Stores) {
     if !stores.can().bounds {
         return;

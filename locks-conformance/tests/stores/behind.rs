@@ -44,8 +44,7 @@ impl Fixture for Adapted {
         StoreFixture::now(&self.shared)
     }
 
-    /// In small steps, so that whoever renews gets to see the time pass, and not before the store
-    /// has answered.
+    /// Advances in small steps, each after the renewals of the one before.
     fn advance(&self, by: Duration) {
         let settled = || {
             let give_up = Instant::now() + StoreFixture::patience(&self.shared);

@@ -49,8 +49,8 @@ impl Queue {
         self.kept.retain(|kept| kept.until > now);
     }
 
-    /// Whether somebody stands before this claim, which has waited for so long and which nothing
-    /// else is in the way of if the key `is_free`.
+    /// Returns `true` if an older claim has precedence over this one; `is_free`: no hold is in its
+    /// way.
     pub(crate) fn is_behind(
         &mut self,
         client: u32,

@@ -58,7 +58,7 @@ impl Fixture for Clients {
         self.clock.now().since(Moment::from_nanos(0))
     }
 
-    /// In small steps, so that whoever renews gets to see the time pass.
+    /// Advances in small steps, so that renewals come due one after the other.
     fn advance(&self, by: Duration) {
         let mut left = by;
         while left > Duration::ZERO {

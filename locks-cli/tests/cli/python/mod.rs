@@ -18,7 +18,7 @@ use self::hand::Hand;
 use crate::kit::{PATIENCE, Place, Process, errors, until};
 use crate::serving::{Serving, command, socket};
 
-/// A Python program that does what it is told.
+/// A Python program that carries out commands from its standard input.
 struct Python {
     said: ChildStdin,
     answers: Receiver<String>,

@@ -313,7 +313,7 @@ impl ClientSession {
         self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= now)
     }
 
-    /// Whether somebody waits for an answer that has not come, or for a loss.
+    /// Returns `true` while a caller waits for an answer, or for a loss.
     pub(crate) fn is_awaited(&self) -> bool {
         self.watched > 0
             || !self.unproven.is_empty()
