@@ -12,7 +12,7 @@ use crate::store::{GRACE, Refused};
 /// How one of the keys stands.
 enum Stand {
     /// To be had, by ending these.
-    Free { victims: Vec<String> },
+    Free { victims: Vec<Row> },
     /// These are in the way.
     Held { by: Vec<Row> },
     /// Others come first; whether the first of them could have it now.
@@ -51,11 +51,13 @@ pub(crate) fn claim(
     if stands.iter().any(|stand| !matches!(stand, Stand::Free { .. })) {
         return refuse(step, now, asked, client, stands);
     }
+    let mut stolen = Vec::new();
     for stand in stands {
         let Stand::Free { victims } = stand else { continue };
         for victim in victims {
             // The loss of one key is the loss of all.
-            step.execute("DELETE FROM locks WHERE id = ?1", [victim])?;
+            step.execute("DELETE FROM locks WHERE id = ?1", [&victim.id])?;
+            stolen.push(victim.entry(now));
         }
     }
     let next = "UPDATE machine SET token = token + 1 RETURNING token";
@@ -81,7 +83,11 @@ pub(crate) fn claim(
             ],
         )?;
     }
-    Ok(Claimed::Granted(Token::new(token.unsigned_abs())))
+    let token = Token::new(token.unsigned_abs());
+    Ok(match stolen.is_empty() {
+        true => Claimed::Granted(token),
+        false => Claimed::Stolen { token, from: stolen },
+    })
 }
 
 /// How a key stands for one that has asked for it at `since`, with these present, the oldest first.
@@ -108,13 +114,12 @@ fn stand(
             let due = asked.steal_after.is_some_and(|after| now - row.since >= nanos(after));
             due && row.is_held(now) && row.reserved.abs() <= now
         };
-        let victims = in_the_way.iter().filter(is_due).take(excess);
-        let victims: Vec<_> = victims.map(|row| row.id.clone()).collect();
         // A due steal goes ahead of the queue.
-        return Ok(match victims.len() == excess {
-            true => Stand::Free { victims },
-            false => Stand::Held { by: in_the_way },
-        });
+        if in_the_way.iter().filter(is_due).count() < excess {
+            return Ok(Stand::Held { by: in_the_way });
+        }
+        let victims = in_the_way.into_iter().filter(|row| is_due(&row)).take(excess);
+        return Ok(Stand::Free { victims: victims.collect() });
     }
     let ahead = places.iter().filter(|place| asked.place.is_some() && place.since < since);
     let mut ahead = ahead.map(|place| place.mode).peekable();

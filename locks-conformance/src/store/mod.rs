@@ -68,6 +68,7 @@ macro_rules! __lease_store_cases {
             }
             steals {
                 c6_a_hold_is_stolen_when_due_and_not_before,
+                c6_a_theft_names_the_holds_that_it_ends,
                 c6_all_in_the_way_are_stolen_or_none,
                 c6_what_is_reserved_is_not_stolen,
                 c6_a_hold_is_not_stolen_before_its_least,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use locks_core::{LeaseClaim, LeaseEnd, LeaseRenewal};
+use locks_core::{Claimed, LeaseClaim, LeaseEnd, LeaseRenewal};
 
 use super::stores::{Stores, ending, exclusive, permit, renewal, shared, with};
 
@@ -23,6 +23,23 @@ pub(super) fn c6_a_hold_is_stolen_when_due_and_not_before(stores: &Stores) {
     stores.ours.refused(&exclusive("k"));
 }
 
+/// The answer tells the thief's client whom to name: the key, the token and the note of each.
+pub(super) fn c6_a_theft_names_the_holds_that_it_ends(stores: &Stores) {
+    if !stores.can().steal {
+        return;
+    }
+    let victim = with(exclusive("k"), |claim| claim.note = "of the victim".to_owned());
+    let token = stores.ours.granted(&victim);
+    stores.advance(stores.late());
+    let answer = stores.theirs.claim(&thief(exclusive("k"), Duration::ZERO));
+    let Claimed::Stolen { from, .. } = answer else {
+        panic!("a theft is answered by `Stolen`, and not by {answer:?}");
+    };
+    let [robbed] = from.as_slice() else { panic!("one hold was ended, not {from:?}") };
+    assert_eq!((&*robbed.key, robbed.token), ("k", token), "{robbed:?}");
+    assert_eq!(robbed.note, "of the victim", "{robbed:?}");
+}
+
 /// One of two is too young: neither is touched, also when the other is old enough.
 pub(super) fn c6_all_in_the_way_are_stolen_or_none(stores: &Stores) {
     if !stores.can().steal || !stores.can().shared {
@@ -34,7 +51,7 @@ pub(super) fn c6_all_in_the_way_are_stolen_or_none(stores: &Stores) {
     let since = stores.now();
     stores.ours.granted(&young);
     let thief = thief(exclusive("k"), age);
-    if let locks_core::Claimed::Refused(_) = stores.theirs.claim(&thief) {
+    if let Claimed::Refused(_) = stores.theirs.claim(&thief) {
         stores.ours.keeps(&old);
         stores.ours.keeps(&young);
     } else {

@@ -57,6 +57,7 @@ controls! {
     RemoveReserves fails
         c5_a_removed_acquisition_leaves_nothing,
         c14_a_reservation_can_be_removed;
+    TheftNamesNobody fails c6_a_theft_names_the_holds_that_it_ends;
     StealsEarly fails c6_a_hold_is_stolen_when_due_and_not_before;
     StealsReservation fails c6_what_is_reserved_is_not_stolen;
     StealsAllForOneOld fails c6_all_in_the_way_are_stolen_or_none;

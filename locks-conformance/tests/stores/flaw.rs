@@ -61,6 +61,7 @@ pub(crate) enum Flaw {
     SetStealsHalf,
     SetLossUnnoticed,
     SetLossEndsTheRest,
+    TheftNamesNobody,
     // C12
     ListOmitsReservations,
     ListOmitsPlaces,

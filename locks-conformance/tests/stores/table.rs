@@ -146,10 +146,15 @@ impl Table {
             }
             return Ok(self.refuse(client, asked, &keys, &bars));
         }
+        let from = victims.iter().map(|row| self.entry(row)).collect::<Vec<_>>();
         self.rob(&victims);
         self.queue.leave(asked.id, &keys);
         self.queue.came(client, &keys);
-        Ok(Claimed::Granted(self.write(client, asked, &keys)))
+        let token = self.write(client, asked, &keys);
+        Ok(match from.is_empty() || self.has(Flaw::TheftNamesNobody) {
+            true => Claimed::Granted(token),
+            false => Claimed::Stolen { token, from },
+        })
     }
 
     /// What a claim would get, without getting it.

@@ -62,7 +62,8 @@ pub enum Claimed {
     Stolen {
         /// The token of the grant.
         token: Token,
-        /// The holds that it has ended, as they were.
+        /// The holds that it has ended, as they were: at least one. The thief's guard names them
+        /// ([`Guard::stolen_from`](crate::Guard::stolen_from)).
         from: Vec<LeaseEntry>,
     },
     /// Nothing was granted: something is in the way.
