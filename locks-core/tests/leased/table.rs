@@ -90,8 +90,9 @@ impl Table {
             return Ok((refused, asked.keys.iter().flat_map(|key| self.call(key, now)).collect()));
         }
         let victims: Vec<_> = stands.into_iter().flat_map(|stand| stand.victims).collect();
-        let robbed = self.rows.iter().filter(|row| victims.contains(&row.id));
-        let mut called: Calls = robbed.map(|row| (row.entry.key.clone(), row.client)).collect();
+        let robbed = || self.rows.iter().filter(|row| victims.contains(&row.id));
+        let mut called: Calls = robbed().map(|row| (row.entry.key.clone(), row.client)).collect();
+        let from = robbed().map(|row| row.shown(now)).collect::<Vec<_>>();
         self.rows.retain(|row| !victims.contains(&row.id));
         self.places.retain(|place| place.id != asked.id);
         self.robbed.extend(&victims);
@@ -118,7 +119,11 @@ impl Table {
         }
         // Those who fit beside it.
         called.extend(asked.keys.iter().flat_map(|key| self.call(key, now)));
-        Ok((Claimed::Granted(token), called))
+        let claimed = match from.is_empty() {
+            true => Claimed::Granted(token),
+            false => Claimed::Stolen { token, from },
+        };
+        Ok((claimed, called))
     }
 
     fn stand(&self, key: &str, asked: &LeaseClaim, now: Moment) -> Result<Stand, LockError> {
