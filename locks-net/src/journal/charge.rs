@@ -36,7 +36,7 @@ pub(super) const LOCK: &str = "server.lock";
 #[derive(Debug)]
 pub(super) struct Charge {
     /// `None` while it is dropped.
-    file: Option<File>,
+    file: Option<LockFile>,
     /// H2: it is this process's alone.
     is_alone: Cell<bool>,
     lock: Inode,
@@ -44,6 +44,17 @@ pub(super) struct Charge {
     /// meanwhile.
     directory: Directory,
     claim: Option<Claim>,
+}
+
+/// The open [`LOCK`]. Dropping it unlocks it: a child that was started meanwhile, and does not run
+/// its program yet, has it open, too, so that closing it here unlocks nothing.
+#[derive(Debug)]
+struct LockFile(File);
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 /// The directories that this process serves.
@@ -81,9 +92,9 @@ impl Charge {
         }
         if let Some(file) = &self.file {
             // What is gone comes back. Somebody who has it just now looks at the file, and lets go.
-            let _ = rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive);
+            let _ = rustix::fs::fcntl_lock(&file.0, FlockOperation::NonBlockingLockExclusive);
             if !self.is_alone.get() {
-                let locked = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
+                let locked = rustix::fs::flock(&file.0, FlockOperation::NonBlockingLockExclusive);
                 self.is_alone.set(locked.is_ok());
             }
         }
@@ -98,7 +109,7 @@ impl Drop for Charge {
         drop(self.claim.take());
         if let Some(file) = self.file.take() {
             // The process goes on, and does not serve.
-            let _ = file.write_all_at(&[b' '; NAME - 1], 0);
+            let _ = file.0.write_all_at(&[b' '; NAME - 1], 0);
         }
         served.remove(&self.directory.inode());
     }
@@ -127,19 +138,20 @@ fn take(directory: Directory, dead: Option<u64>) -> io::Result<Result<Charge, Al
         return Ok(Err(AlreadyServed { by: Some(std::process::id()) }));
     }
     loop {
-        let file = directory.open_or_make(LOCK)?;
-        if !lock_record(&file)? {
-            match holder(&file)? {
+        let lock_file = LockFile(directory.open_or_make(LOCK)?);
+        let file = &lock_file.0;
+        if !lock_record(file)? {
+            match holder(file)? {
                 Some(taken) => return Ok(Err(taken)),
                 // It has let go meanwhile.
                 None => continue,
             }
         }
-        let is_alone = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let is_alone = match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => true,
             Err(Errno::INTR) => continue,
             Err(Errno::WOULDBLOCK) => {
-                let named = named_in(&file)?;
+                let named = named_in(file)?;
                 if !named.is_some_and(|it| has_ended(&it, dead)) {
                     return Ok(Err(AlreadyServed { by: named.and_then(number_here) }));
                 }
@@ -147,18 +159,18 @@ fn take(directory: Directory, dead: Option<u64>) -> io::Result<Result<Charge, Al
             }
             Err(error) => return Err(error.into()),
         };
-        let lock = Inode::of(&file)?;
+        let lock = Inode::of(file)?;
         if directory.inode_at(LOCK)? != Some(lock) {
             continue;
         }
-        name_this(&file)?;
+        name_this(file)?;
         // H3.
-        if !lock_record(&file)? {
+        if !lock_record(file)? {
             continue;
         }
         served.insert(directory.inode());
         let is_alone = Cell::new(is_alone);
-        return Ok(Ok(Charge { file: Some(file), is_alone, lock, directory, claim: None }));
+        return Ok(Ok(Charge { file: Some(lock_file), is_alone, lock, directory, claim: None }));
     }
 }
 

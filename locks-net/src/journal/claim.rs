@@ -5,7 +5,7 @@ use std::path::Path;
 use locks_core::descriptors::{InChild, list, unlist};
 use locks_core::fork::generation;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::pidfd::{self, Pidfd};
 
@@ -53,6 +53,9 @@ impl Drop for Claim {
     fn drop(&mut self) {
         let Some(socket) = self.socket.take() else { return };
         if self.generation == generation() {
+            // A child that was started meanwhile, and does not run its program yet, has it open,
+            // too: whoever connects is to find that nobody serves.
+            let _ = rustix::net::shutdown(&socket, Shutdown::Both);
             unlist(socket.as_raw_fd(), InChild::Closed);
         } else {
             // By its number the child may have something else open.
@@ -110,4 +113,24 @@ fn address(path: &Path) -> Option<SocketAddrUnix> {
 #[cfg(not(target_os = "linux"))]
 fn address(_: &Path) -> Option<SocketAddrUnix> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n3_a_claim_that_a_started_child_still_has_open_is_nobodys() {
+        let directory = std::env::temp_dir().join(format!("locks-claim-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let claim = Claim::take(&directory).unwrap();
+        assert_eq!(Claim::take(&directory).unwrap_err(), Some(std::process::id()));
+        // As the child has it, from the fork until it runs its program.
+        let of_child = claim.socket.as_ref().unwrap().try_clone().unwrap();
+        drop(claim);
+        let outcome = Claim::take(&directory);
+        drop(of_child);
+        std::fs::remove_dir(&directory).unwrap();
+        outcome.unwrap();
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{SendFlags, Shutdown};
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
@@ -43,6 +43,14 @@ enum Socket {
 
 const OUT_OF_DESCRIPTORS: &str =
     "the lock server has no descriptors left for more clients: raise its limit (`ulimit -n`)";
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // A child that was forked meanwhile has it open, too, and accepts nobody: whoever connects
+        // is to be refused, and the next server here to have the address.
+        let _ = rustix::net::shutdown(self.as_fd(), Shutdown::Both);
+    }
+}
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -107,6 +108,39 @@ fn heard() -> String {
     line.trim_end().to_owned()
 }
 
+/// A child that has all open that this process has, and does nothing, until it is dropped.
+struct ForkedChild(libc::pid_t);
+
+impl ForkedChild {
+    #[expect(unsafe_code, reason = "the one way to have a child that runs no program")]
+    fn new() -> Self {
+        // SAFETY: the child waits to be killed, at the latest by the alarm.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: neither of them touches what is the parent's.
+            unsafe {
+                libc::alarm(60);
+                loop {
+                    libc::pause();
+                }
+            }
+        }
+        assert!(child > 0, "a child is forked");
+        Self(child)
+    }
+}
+
+impl Drop for ForkedChild {
+    #[expect(unsafe_code, reason = "what was forked by hand is ended by hand")]
+    fn drop(&mut self) {
+        // SAFETY: its number stays its own until it is waited for, which happens here alone.
+        unsafe {
+            libc::kill(self.0, libc::SIGKILL);
+            libc::waitpid(self.0, std::ptr::null_mut(), 0);
+        }
+    }
+}
+
 /// What the other processes do.
 #[test]
 fn in_another_process() {
@@ -135,6 +169,25 @@ fn in_another_process() {
             fs::write(directory.join("address"), address).unwrap();
             say("ready");
             heard();
+        }
+        "forking" => {
+            let secret = Secret::generate().unwrap();
+            let start = |port| {
+                let clients = Secret::parse(&secret.to_text()).unwrap();
+                let builder = Server::builder().tcp((Ipv4Addr::LOCALHOST, port).into());
+                let builder = builder.clients(clients).unix(directory.join("socket"));
+                builder.state(directory.join("state")).start().unwrap()
+            };
+            let server = start(0);
+            let address = server.addresses()[0].strip_prefix("locks://").unwrap().to_owned();
+            let address: SocketAddr = address.parse().unwrap();
+            let child = ForkedChild::new();
+            drop(server);
+            let error = TcpStream::connect(address).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "nobody waits in vain");
+            drop(start(address.port()));
+            drop(child);
+            say("ready");
         }
         "machine" => {
             let machine = MachineDial::new(directory.join("machine"));

@@ -112,6 +112,14 @@ fn n4_two_servers_on_one_directory_the_second_refuses() {
     assert!(!scratch.path("second").exists());
 }
 
+/// FAULTS 26: also by the one that every started program is, from the fork until it runs.
+#[test]
+fn n4_a_forked_child_keeps_neither_directory_nor_port_of_a_server_that_has_stopped() {
+    let scratch = Scratch::new();
+    // In a process of its own: the child has all open that the tests beside this one have.
+    let _forking = Other::new("forking", scratch.as_ref(), "");
+}
+
 #[test]
 fn n5_over_tcp_somebody_has_to_be_let_in_and_nobody_without_it() {
     let scratch = Scratch::new();
