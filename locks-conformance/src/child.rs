@@ -19,6 +19,32 @@ const REPLY: &str = "locks-conformance: ";
 /// A [fixture](super::Fixture)'s child calls this with a handle to the fixture's arbiter and does
 /// nothing else.
 ///
+/// ```no_run
+/// use std::process::Command;
+/// use locks::Backend;
+/// use locks::conformance::serve;
+///
+/// # fn open(path: &str) -> Backend { unimplemented!("{path}") }
+/// /// What `Fixture::child` returns: this test program once more, for the test below alone.
+/// fn child(path: &str) -> Command {
+///     let mut child = Command::new(std::env::current_exe().unwrap());
+///     child.args(["--exact", "serve_the_kit", "--nocapture"]).env("MY_STORE", path);
+///     child
+/// }
+///
+/// # /*
+/// #[test]
+/// # */
+/// fn serve_the_kit() {
+///     // Among the other tests it has nothing to do.
+///     if let Ok(path) = std::env::var("MY_STORE") {
+///         serve(&open(&path)).unwrap();
+///     }
+/// }
+/// # let _ = child("store");
+/// # serve_the_kit();
+/// ```
+///
 /// # Errors
 /// If standard input or output fails.
 pub fn serve(backend: &Backend) -> io::Result<()> {

@@ -1,8 +1,10 @@
 //! C8: how long a hold stands without being renewed.
 
-use locks_core::{LeaseClaim, Renewed};
+use std::time::Duration;
 
-use super::stores::{Stores, exclusive, renewal, with};
+use locks_core::{LeaseClaim, LostCause, Renewed};
+
+use super::stores::{Stores, exclusive, placed, renewal, with};
 
 fn leased(stores: &Stores, key: &str) -> LeaseClaim {
     let lease = stores.fixture().lease();
@@ -86,4 +88,48 @@ pub(super) fn c8_a_batch_of_renewals_is_answered_in_order(stores: &Stores) {
     let kept = Vec::from_iter(answers.iter().map(|answer| *answer == Renewed::Kept));
     assert_eq!(kept, [true, false, true, false], "{answers:?}");
     assert!(stores.ours.renew_all(&[]).is_empty(), "nothing was asked");
+}
+
+/// Whoever was told a later time leaves the key unused until then.
+pub(super) fn c8_a_refusal_tells_when_the_lease_runs_out(stores: &Stores) {
+    let claim = leased(stores, "k");
+    stores.ours.granted(&claim);
+    let runs_out = stores.now() + claim.lease + stores.late();
+    let next = exclusive("k");
+    let next = if stores.queues() { placed(next, Duration::ZERO) } else { next };
+    let asked = stores.now();
+    let refusal = stores.theirs.refused(&next);
+    let again = refusal.again_in.unwrap_or_default();
+    assert!(asked + again <= runs_out, "`again_in` is {again:?}, the lease {:?}", claim.lease);
+    for entry in &refusal.in_the_way {
+        let ends = entry.ends_in;
+        assert!(asked + ends <= runs_out, "`ends_in` is {ends:?}, the lease {:?}", claim.lease);
+    }
+}
+
+/// A store that cannot say how it was says `Forgotten`.
+pub(super) fn c8_a_lost_hold_tells_how_it_was_lost(stores: &Stores) {
+    let evicted = exclusive("evicted");
+    stores.ours.granted(&evicted);
+    stores.theirs.remove(&evicted);
+    stores.ours.lost(&evicted, LostCause::Evicted);
+    if stores.can().steal {
+        let stolen = exclusive("stolen");
+        stores.ours.granted(&stolen);
+        stores.advance(stores.late());
+        let thief = with(exclusive("stolen"), |claim| claim.steal_after = Some(Duration::ZERO));
+        stores.theirs.granted(&thief);
+        stores.ours.lost(&stolen, LostCause::Stolen);
+    }
+    if stores.can().bounds {
+        let most = stores.unit();
+        let held_too_long = with(exclusive("most"), |claim| claim.hold_at_most = Some(most));
+        stores.ours.granted(&held_too_long);
+        stores.advance(most + stores.late());
+        stores.ours.lost(&held_too_long, LostCause::HeldTooLong);
+    }
+    let expired = leased(stores, "expired");
+    stores.ours.granted(&expired);
+    stores.advance(expired.lease + stores.late());
+    stores.ours.lost(&expired, LostCause::Expired);
 }

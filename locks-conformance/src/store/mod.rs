@@ -58,6 +58,8 @@ macro_rules! __lease_store_cases {
                 c8_a_renewal_after_the_end_revives_nothing,
                 c8_a_renewal_concerns_the_hold_it_names,
                 c8_a_batch_of_renewals_is_answered_in_order,
+                c8_a_refusal_tells_when_the_lease_runs_out,
+                c8_a_lost_hold_tells_how_it_was_lost,
             }
             tokens {
                 c7_tokens_grow_across_clients,
@@ -130,6 +132,33 @@ macro_rules! __lease_store_cases {
 ///
 /// Takes the module's name, and a function or closure that makes a [`StoreFixture`]: a fresh one
 /// for each case. Run [`conformance!`](crate::conformance!) over a `Leased` of the store as well.
+///
+/// ```
+/// use std::sync::Arc;
+/// use locks::backend::LeaseStore;
+/// use locks::conformance::StoreFixture;
+///
+/// # fn open(name: &str) -> Arc<dyn LeaseStore> { unimplemented!("{name}") }
+/// struct TwoClients([Arc<dyn LeaseStore>; 2]);
+///
+/// impl StoreFixture for TwoClients {
+///     fn store(&self) -> Arc<dyn LeaseStore> {
+///         self.0[0].clone()
+///     }
+///
+///     fn rival(&self) -> Arc<dyn LeaseStore> {
+///         self.0[1].clone()
+///     }
+/// }
+///
+/// fn fresh() -> TwoClients {
+///     // `open` is yours: two connections to one database that no other case uses.
+///     let name = format!("locks-{:?}", std::time::Instant::now());
+///     TwoClients([open(&name), open(&name)])
+/// }
+///
+/// locks::conformance::lease_store!(my_store, fresh);
+/// ```
 #[macro_export]
 macro_rules! lease_store {
     ($name:ident, $make:expr $(,)?) => {

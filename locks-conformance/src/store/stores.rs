@@ -168,6 +168,13 @@ impl Client {
         }
     }
 
+    /// Renews what was lost by this cause, which the store may have forgotten.
+    #[track_caller]
+    pub(super) fn lost(&self, claim: &LeaseClaim, by: LostCause) {
+        let told = self.gone(claim);
+        assert!(told == by || told == LostCause::Forgotten, "lost by {by:?}, and not by {told:?}");
+    }
+
     #[track_caller]
     pub(super) fn end(&self, ending: &LeaseEnding) -> bool {
         let ended = Driven::new(self.store.end(ending)).finish(self.patience, "the end");

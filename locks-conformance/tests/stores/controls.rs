@@ -83,6 +83,9 @@ controls! {
         c8_what_has_run_out_is_not_there;
     RenewalByKey fails c8_a_renewal_concerns_the_hold_it_names;
     BatchReversed fails c8_a_batch_of_renewals_is_answered_in_order;
+    AsksToComeLate fails c8_a_refusal_tells_when_the_lease_runs_out;
+    EndsInIsLate fails c8_a_refusal_tells_when_the_lease_runs_out;
+    GoneByEviction fails c8_a_lost_hold_tells_how_it_was_lost;
     SetGrantsHalf fails c11_keys_are_granted_together_or_not_at_all;
     SetEndsAltogether fails c11_a_set_ends_key_by_key_as_asked;
     SetTokenOfEachKey fails c11_a_set_has_one_token_above_those_of_its_keys;

@@ -54,6 +54,9 @@ pub(crate) enum Flaw {
     RenewalRevives,
     RenewalByKey,
     BatchReversed,
+    AsksToComeLate,
+    EndsInIsLate,
+    GoneByEviction,
     // C11
     SetGrantsHalf,
     SetEndsAltogether,

@@ -250,7 +250,8 @@ impl Table {
         if self.has(Flaw::RefusalNamesNobody) {
             refusal.in_the_way.clear();
         }
-        refusal.again_in = bars.iter().map(|row| self.ends_in(row)).min();
+        let late = if self.has(Flaw::AsksToComeLate) { 2 } else { 1 };
+        refusal.again_in = bars.iter().map(|row| self.ends_in(row) * late).min();
         let looks = self.has(Flaw::LooksTakeAPlace);
         let place = asked.place.filter(|place| looks || !place.keep.is_zero());
         let unasked = locks_core::LeasePlace::new(Duration::ZERO, Duration::from_secs(60));
@@ -361,7 +362,10 @@ impl Table {
             if self.has(Flaw::SetLossEndsTheRest) {
                 self.rows.retain(|row| row.id != asked.id);
             }
-            return Renewed::Gone(LostCause::Forgotten);
+            return Renewed::Gone(match self.has(Flaw::GoneByEviction) {
+                true => LostCause::Evicted,
+                false => LostCause::Forgotten,
+            });
         }
         let (forgotten, most_ignored) =
             (self.has(Flaw::RenewalForgotten), self.has(Flaw::MostIgnoredByRenewal));
@@ -458,7 +462,9 @@ impl Table {
     }
 
     fn entry(&self, row: &Row) -> LeaseEntry {
-        let mut entry = LeaseEntry::new(&*row.key, row.id, row.token, self.ends_in(row));
+        let late = if self.has(Flaw::EndsInIsLate) { 2 } else { 1 };
+        let ends_in = self.ends_in(row) * late;
+        let mut entry = LeaseEntry::new(&*row.key, row.id, row.token, ends_in);
         entry.mode = row.mode;
         entry.age = Some(match self.has(Flaw::AgesBackwards) {
             true => self.ends_in(row),
