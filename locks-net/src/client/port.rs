@@ -9,7 +9,7 @@ use std::time::Instant;
 use locks_core::fork::PerProcess;
 use locks_core::{ErrorKind, LockError, thread};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, SocketType};
 
 use super::dial::{Dial, Stream, Unreached};
 use crate::secret::Secret;
@@ -171,9 +171,19 @@ fn begin(address: &SocketAddr) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     match rustix::net::connect(&socket, address) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) if is_at(&socket, address) => {
+            Err(Errno::CONNREFUSED)
+        }
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the socket has the address that it connects to: it has met itself. That happens where
+/// nobody listens at a port of this machine that the system gave to the socket, and keeps the
+/// server from coming back there.
+fn is_at(socket: &OwnedFd, address: &SocketAddr) -> bool {
+    rustix::net::getsockname(socket).is_ok_and(|own| own == SocketAddrAny::from(*address))
 }
 
 #[cfg(test)]
@@ -210,6 +220,23 @@ mod tests {
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         drop(locked);
         assert_eq!(status, 0, "the child finds no address");
+    }
+
+    #[test]
+    fn n7_a_connection_to_itself_is_none_to_a_server() {
+        let new = || {
+            let flags = SocketFlags::CLOEXEC;
+            rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap()
+        };
+        let socket = new();
+        rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let own: SocketAddr = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
+        rustix::net::connect(&socket, &own).unwrap();
+        assert!(is_at(&socket, &own));
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (socket, address) = (new(), server.local_addr().unwrap());
+        rustix::net::connect(&socket, &address).unwrap();
+        assert!(!is_at(&socket, &address));
     }
 
     #[test]
