@@ -7,7 +7,7 @@ use locks_core::LockError;
 
 use crate::directory::Directory;
 use crate::fault;
-use crate::kernel;
+use crate::kernel::{self, Opened};
 use crate::name;
 use crate::record::{Record, Text};
 use crate::waiting;
@@ -85,12 +85,25 @@ fn remove(
         Err(fs4::TryLockError::WouldBlock) => return Ok(Some(false)),
         Err(fs4::TryLockError::Error(error)) => return Err(error.into()),
     }
+    let outcome = remove_locked(directory, name, &file);
+    // Closing it would not unlock it for as long as a program that is just being started has it
+    // open, too. Should it fail, it is closed.
+    let _ = fs4::FileExt::unlock(&*file);
+    outcome
+}
+
+/// Removes the file, which is locked, unless somebody needs it after all.
+fn remove_locked(
+    directory: &Directory,
+    name: &str,
+    file: &Opened,
+) -> Result<Option<bool>, Failure> {
     // Nobody takes its place at the path as long as the books are in hand.
     let Some(entered) = directory.epochs.enter_soon().map_err(Failure::Books)? else {
         return Ok(Some(false));
     };
-    let text = Text::read(&file)?;
-    let reserved = directory.reserved_until(name, &file, &text, true) > kernel::now();
+    let text = Text::read(file)?;
+    let reserved = directory.reserved_until(name, file, &text, true) > kernel::now();
     if text.is_empty()
         || directory.is_anothers(&text)
         || reserved
@@ -101,7 +114,7 @@ fn remove(
     // So that whoever finds it locked just now knows that it will be free.
     let token = text.record().map_or(0, |record| record.token);
     let mark = Record { boot: kernel::boot(), token, removed: true, ..Record::default() };
-    mark.write(&file)?;
+    mark.write(file)?;
     directory.root.remove(name)?;
     drop(entered);
     Ok(Some(true))
