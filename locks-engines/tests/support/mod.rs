@@ -8,6 +8,7 @@ pub(crate) mod slow;
 pub(crate) mod storm;
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,19 @@ pub(crate) fn until(mut holds: impl FnMut() -> bool) {
 
 /// A port that nobody listens at. It may be taken before it is used: whoever starts a server there
 /// tries again with another.
+///
+/// It is below those that systems give to connections: a server that is started anew at its port
+/// finds no client there, which asked for it meanwhile.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(997);
+    loop {
+        let number = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(number % 20_000).expect("it is below 20,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Has a round of its own after another until one passes, of a few: where the machine stands still,
