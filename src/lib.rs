@@ -264,6 +264,25 @@ pub fn current_guard(key: &str) -> Result<Option<Guard>, LockError> {
 /// Returns what [`current_guard`] returns, without blocking, of the annotated function or scope
 /// around.
 ///
+/// ```
+/// use locks::lock;
+///
+/// #[lock("import")]
+/// async fn import() -> Result<(), locks::LockError> {
+///     step().await
+/// }
+///
+/// async fn step() -> Result<(), locks::LockError> {
+///     let guard = locks::current_guard_async("import").await?.expect("`import` has it");
+///     guard.refresh()
+/// }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// import().await?;
+/// assert!(locks::current_guard_async("import").await?.is_none());
+/// # Ok::<(), locks::LockError>(()) })?;
+/// # Ok::<(), locks::LockError>(())
+/// ```
+///
 /// # Errors
 /// As [`Backend::current_guard`].
 ///

@@ -1,12 +1,13 @@
 //! Locks kept by an etcd cluster, version 3.4 or later.
 //!
 //! ```no_run
-//! use locks_engines::etcd::Etcd;
+//! # mod locks { pub use {locks_core::LockError, locks_engines as engines}; }
+//! use locks::engines::etcd::Etcd;
 //!
 //! let members = ["10.0.0.1:2379", "10.0.0.2:2379", "10.0.0.3:2379"];
 //! let backend = Etcd::builder(members).namespace("billing").build()?.into_backend();
 //! let guard = backend.named("invoice:42").acquire()?;
-//! # Ok::<(), locks_core::LockError>(())
+//! # Ok::<(), locks::LockError>(())
 //! ```
 //!
 //! Every step is a transaction, which a majority of the members has written to disk before it is
@@ -58,6 +59,18 @@ use crate::link::{LinkState, Links};
 const SHORTEST_LEASE: Duration = Duration::from_secs(2);
 
 /// A backend of locks in an etcd cluster; clones are handles to the same client.
+///
+/// ```no_run
+/// # mod locks { pub use {locks_core::LockError, locks_engines as engines}; }
+/// use locks::engines::etcd::Etcd;
+///
+/// let etcd = Etcd::builder(["127.0.0.1:2379"]).build()?;
+/// let backend = etcd.clone().into_backend();
+/// // For a health check: it does not connect by itself.
+/// println!("{:?}", etcd.state());
+/// # drop(backend);
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[derive(Clone)]
 pub struct Etcd {
     backend: Backend,
@@ -65,6 +78,22 @@ pub struct Etcd {
 }
 
 /// A builder of an [`Etcd`].
+///
+/// ```no_run
+/// # mod locks { pub use {locks_core::LockError, locks_engines as engines}; }
+/// use std::time::Duration;
+/// use locks::engines::etcd::Etcd;
+///
+/// let backend = Etcd::builder(["10.0.0.1:2379", "10.0.0.2:2379", "10.0.0.3:2379"])
+///     .namespace("billing")
+///     .user("locks")
+///     .password(std::env::var("ETCD_PASSWORD").unwrap_or_default())
+///     .lease(Duration::from_secs(30))
+///     .build()?
+///     .into_backend();
+/// # drop(backend);
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[must_use = "a builder connects to nothing until `build`"]
 pub struct EtcdBuilder {
     members: Vec<String>,

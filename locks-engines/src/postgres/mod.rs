@@ -1,11 +1,12 @@
 //! Locks kept by a PostgreSQL server, version 13 or later.
 //!
 //! ```no_run
-//! use locks_engines::postgres::Postgres;
+//! # mod locks { pub use {locks_core::LockError, locks_engines as engines}; }
+//! use locks::engines::postgres::Postgres;
 //!
 //! let backend = Postgres::builder("127.0.0.1").database("billing").build()?.into_backend();
 //! let guard = backend.named("invoice:42").acquire()?;
-//! # Ok::<(), locks_core::LockError>(())
+//! # Ok::<(), locks::LockError>(())
 //! ```
 //!
 //! Every step is one statement, which calls a function in the schema `locks`; clients make the
@@ -53,6 +54,18 @@ use crate::LinkState;
 use crate::link::Links;
 
 /// A backend of locks at a PostgreSQL server; clones are handles to the same client.
+///
+/// ```no_run
+/// # mod locks { pub use {locks_core::LockError, locks_engines as engines}; }
+/// use locks::engines::postgres::Postgres;
+///
+/// let postgres = Postgres::builder("/var/run/postgresql").database("billing").build()?;
+/// let backend = postgres.clone().into_backend();
+/// // For a health check: it does not connect by itself.
+/// println!("{:?}", postgres.state());
+/// # drop(backend);
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[derive(Clone)]
 pub struct Postgres {
     backend: Backend,
@@ -87,6 +100,24 @@ pub enum Tls {
 }
 
 /// A builder of a [`Postgres`].
+///
+/// ```no_run
+/// # mod locks { pub use {locks_core::LockError, locks_engines as engines}; }
+/// use std::time::Duration;
+/// use locks::engines::postgres::{Durability, Postgres, Tls};
+///
+/// let backend = Postgres::builder("db.example.com")
+///     .database("billing")
+///     .user("locks")
+///     .password(std::env::var("PGPASSWORD").unwrap_or_default())
+///     .tls(Tls::Verified)
+///     .durability(Durability::Logged)
+///     .lease(Duration::from_secs(30))
+///     .build()?
+///     .into_backend();
+/// # drop(backend);
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[must_use = "a builder connects to nothing until `build`"]
 #[derive(Clone)]
 pub struct PostgresBuilder {

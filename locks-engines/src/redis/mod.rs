@@ -1,11 +1,12 @@
 //! Locks kept by a Redis server, version 7.0 or later, or by Valkey.
 //!
 //! ```no_run
-//! use locks_engines::redis::Redis;
+//! # mod locks { pub use {locks_core::LockError, locks_engines as engines}; }
+//! use locks::engines::redis::Redis;
 //!
 //! let backend = Redis::builder("127.0.0.1", 6379).namespace("billing").build()?.into_backend();
 //! let guard = backend.named("invoice:42").acquire()?;
-//! # Ok::<(), locks_core::LockError>(())
+//! # Ok::<(), locks::LockError>(())
 //! ```
 //!
 //! Every step is a script, which the server carries out at once and alone. Waiters queue at the
@@ -54,6 +55,18 @@ use crate::LinkState;
 use crate::link::Links;
 
 /// A backend of locks at a Redis server or cluster; clones are handles to the same client.
+///
+/// ```no_run
+/// # mod locks { pub use {locks_core::LockError, locks_engines as engines}; }
+/// use locks::engines::redis::Redis;
+///
+/// let redis = Redis::builder("127.0.0.1", 6379).build()?;
+/// let backend = redis.clone().into_backend();
+/// // For a health check: it does not connect by itself.
+/// println!("{:?}", redis.state());
+/// # drop(backend);
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[derive(Clone)]
 pub struct Redis {
     backend: Backend,
@@ -61,6 +74,24 @@ pub struct Redis {
 }
 
 /// A builder of a [`Redis`].
+///
+/// ```no_run
+/// # mod locks { pub use {locks_core::LockError, locks_engines as engines}; }
+/// use std::time::Duration;
+/// use locks::engines::redis::Redis;
+///
+/// // The primary that three Sentinels know as `billing`.
+/// let backend = Redis::builder("10.0.0.1", 26379)
+///     .or_node("10.0.0.2", 26379)
+///     .or_node("10.0.0.3", 26379)
+///     .sentinel("billing")
+///     .password(std::env::var("REDIS_PASSWORD").unwrap_or_default())
+///     .lease(Duration::from_secs(30))
+///     .build()?
+///     .into_backend();
+/// # drop(backend);
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[must_use = "a builder connects to nothing until `build`"]
 pub struct RedisBuilder {
     servers: Vec<Address>,

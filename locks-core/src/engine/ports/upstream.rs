@@ -4,7 +4,8 @@ use std::time::Duration;
 use crate::{Caller, HolderInfo, LockError, LockInfo, LostCause, Op, Options, Query, Token};
 
 /// An arbiter behind an engine that confirms its grants: an operating system's lock, a store with
-/// leases.
+/// leases. For such a store implement `LeaseStore` instead (feature `leases`): `Leased` makes an
+/// upstream of it.
 ///
 /// With an upstream the engine orders the waiters of this process and nothing more: a provisional
 /// hold becomes a grant only when [`claim`](Self::claim) says so, and until then the lock is not
