@@ -154,6 +154,7 @@ pub(crate) enum HoldRepr {
     Id { id: u64, token: Token },
 }
 
+#[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Hold>() == 24 && size_of::<Option<Hold>>() == 24);
 
 impl Hold {

@@ -37,16 +37,9 @@ static OPEN: List = List([const { AtomicPtr::new(ptr::null_mut()) }; BLOCKS]);
 pub fn list(descriptor: RawFd, in_child: InChild) {
     static NOTICED: AtomicBool = AtomicBool::new(false);
     if !NOTICED.load(Ordering::Relaxed) && !NOTICED.swap(true, Ordering::Relaxed) {
-        unsafe extern "C" {
-            fn pthread_atfork(
-                before: Option<extern "C" fn()>,
-                parent: Option<extern "C" fn()>,
-                child: Option<extern "C" fn()>,
-            ) -> std::ffi::c_int;
-        }
         // SAFETY: `in_forked_child` does nothing that a forked child may not do. Should it fail,
         // for want of memory, children keep what they inherit.
-        let _ = unsafe { pthread_atfork(None, None, Some(in_forked_child)) };
+        let _ = unsafe { libc::pthread_atfork(None, None, Some(in_forked_child)) };
     }
     list_of(in_child).set(descriptor, true);
 }
@@ -71,13 +64,10 @@ const fn list_of(in_child: InChild) -> &'static List {
 
 /// Runs in a forked child before anything else does.
 extern "C" fn in_forked_child() {
-    unsafe extern "C" {
-        fn close(descriptor: std::ffi::c_int) -> std::ffi::c_int;
-    }
     CLOSED.take(|descriptor| {
         // SAFETY: the child's descriptors are what the parent's were at the fork, and whoever had
         // listed this one does not use or close it in a child.
-        unsafe { close(descriptor) };
+        unsafe { libc::close(descriptor) };
     });
     OPEN.take(|_| ());
 }

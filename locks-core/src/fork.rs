@@ -66,48 +66,20 @@ fn make_mark() -> &'static AtomicU64 {
     unsafe { &*mark }
 }
 
-/// What is called by its own name: the crate `libc` would be a tenth of the whole build.
-#[cfg(unix)]
-mod system {
-    use std::ffi::{c_int, c_long, c_void};
-
-    pub(super) type Handler = Option<extern "C" fn()>;
-
-    unsafe extern "C" {
-        pub(super) fn pthread_atfork(before: Handler, parent: Handler, child: Handler) -> c_int;
-
-        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-        pub(super) fn mmap(
-            at: *mut c_void,
-            length: usize,
-            rights: c_int,
-            kind: c_int,
-            file: c_int,
-            offset: c_long,
-        ) -> *mut c_void;
-
-        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-        pub(super) fn madvise(at: *mut c_void, length: usize, advice: c_int) -> c_int;
-    }
-}
-
 /// A page that the kernel gives to children as zeros, however they were forked.
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
 fn wiped_on_fork() -> Option<&'static AtomicU64> {
     const LENGTH: usize = size_of::<AtomicU64>();
-    const READ_AND_WRITE: i32 = 1 | 2;
-    const PRIVATE: i32 = 2;
-    const ANONYMOUS: i32 = if cfg!(target_arch = "mips64") { 0x800 } else { 0x20 };
-    const WIPE_ON_FORK: i32 = 18;
-    let kind = PRIVATE | ANONYMOUS;
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping, at a place that the kernel chooses, touches no other memory.
-    let page = unsafe { system::mmap(ptr::null_mut(), LENGTH, READ_AND_WRITE, kind, -1, 0) };
-    if page.addr() == usize::MAX {
+    let page = unsafe { libc::mmap(ptr::null_mut(), LENGTH, rights, kind, -1, 0) };
+    if page == libc::MAP_FAILED {
         return None;
     }
     // SAFETY: it is the mapping that was made above, which nobody else knows. Where the kernel
     // refuses (before 4.14) it stays, and is of no use.
-    if unsafe { system::madvise(page, LENGTH, WIPE_ON_FORK) } != 0 {
+    if unsafe { libc::madvise(page, LENGTH, libc::MADV_WIPEONFORK) } != 0 {
         return None;
     }
     // SAFETY: the page is zeros, aligned, and stays for ever.
@@ -127,7 +99,7 @@ fn reset_on_fork() -> &'static AtomicU64 {
         NUMBER.store(0, Ordering::Relaxed);
     }
     // SAFETY: `reset` does nothing that a forked child may not do.
-    let failed = unsafe { system::pthread_atfork(None, None, Some(reset)) };
+    let failed = unsafe { libc::pthread_atfork(None, None, Some(reset)) };
     assert_eq!(failed, 0, "there is no memory left to notice forks with");
     &NUMBER
 }

@@ -24,7 +24,7 @@ pub fn start(
 
 #[cfg(all(unix, not(any(loom, shuttle))))]
 mod imp {
-    use std::ffi::{CString, c_int, c_void};
+    use std::ffi::{c_int, c_void};
     use std::io;
     use std::mem::MaybeUninit;
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -87,12 +87,12 @@ mod imp {
     /// Names this thread, for those who look at the process.
     fn call_it(name: &str) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Ok(name) = CString::new(&name[..name.len().min(15)]) {
+        if let Ok(name) = std::ffi::CString::new(&name[..name.len().min(15)]) {
             // SAFETY: it ends with a zero, and is short enough.
             unsafe { libc::pthread_setname_np(libc::pthread_self(), name.as_ptr()) };
         }
         #[cfg(target_vendor = "apple")]
-        if let Ok(name) = CString::new(name) {
+        if let Ok(name) = std::ffi::CString::new(name) {
             // SAFETY: it ends with a zero.
             unsafe { libc::pthread_setname_np(name.as_ptr()) };
         }

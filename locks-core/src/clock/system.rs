@@ -177,52 +177,36 @@ impl Timer {
     }
 }
 
-/// Declared here: the crate `libc` would be a tenth of the whole build.
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod time {
-    use std::ffi::{c_int, c_long};
     use std::mem::MaybeUninit;
 
     use super::Moment;
 
-    const CLOCK_MONOTONIC: c_int = 1;
-    const CLOCK_MONOTONIC_COARSE: c_int = 6;
-
-    /// The C library's `timespec`: with 64 bits, both of its fields are as long as a `long`.
-    #[repr(C)]
-    struct Timespec {
-        secs: c_long,
-        nanos: c_long,
-    }
-
-    unsafe extern "C" {
-        fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
-    }
-
     #[inline]
     pub(super) fn coarse() -> Moment {
-        read(CLOCK_MONOTONIC_COARSE)
+        read(libc::CLOCK_MONOTONIC_COARSE)
     }
 
     pub(super) fn precise() -> Moment {
-        read(CLOCK_MONOTONIC)
+        read(libc::CLOCK_MONOTONIC)
     }
 
     #[inline]
-    fn read(clock: c_int) -> Moment {
-        let mut time = MaybeUninit::<Timespec>::uninit();
+    fn read(clock: libc::clockid_t) -> Moment {
+        let mut time = MaybeUninit::<libc::timespec>::uninit();
         // SAFETY: `time` is a timespec to write to.
-        if unsafe { clock_gettime(clock, time.as_mut_ptr()) } != 0 {
+        if unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) } != 0 {
             has_failed(clock);
         }
         // SAFETY: the clock was read, so `time` has been written.
         let time = unsafe { time.assume_init() };
-        Moment::from_nanos(time.secs as u64 * 1_000_000_000 + time.nanos as u64)
+        Moment::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 
     /// Both clocks exist on every Linux; only a filter of system calls refuses them.
     #[cold]
-    fn has_failed(clock: c_int) -> ! {
+    fn has_failed(clock: libc::clockid_t) -> ! {
         let error = std::io::Error::last_os_error();
         panic!("the system refuses to read its clock {clock}, without which no wait ends: {error}")
     }

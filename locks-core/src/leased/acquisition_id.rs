@@ -27,11 +27,16 @@ impl AcquisitionId {
 
 #[cfg(unix)]
 fn random() -> u128 {
+    use std::ffi::{c_int, c_void};
     use std::io::Read;
 
+    unsafe extern "C" {
+        // The crate `libc` has it for some systems only.
+        fn getentropy(buffer: *mut c_void, length: usize) -> c_int;
+    }
     let mut bytes = [0; 16];
     // SAFETY: there is room for as many bytes as it is to write.
-    if unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) } != 0 {
+    if unsafe { getentropy(bytes.as_mut_ptr().cast(), bytes.len()) } != 0 {
         // Not every filter of system calls knows it.
         let device = std::fs::File::open("/dev/urandom");
         let read = device.and_then(|mut device| device.read_exact(&mut bytes));

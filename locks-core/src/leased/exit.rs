@@ -1,7 +1,7 @@
 //! The end of the process: ends that are under way get a moment to reach the store (F47).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::fork::PerProcess;
@@ -34,6 +34,8 @@ impl Drop for Unconfirmed {
 
 #[cfg(unix)]
 fn await_at_exit() {
+    use std::sync::atomic::AtomicBool;
+
     static REGISTERED: AtomicBool = AtomicBool::new(false);
 
     /// Looks from time to time: an exit may come from anywhere, and takes no mutex.

@@ -38,7 +38,7 @@ struct Shard {
 
 type SlotTable = HashTable<SlotRef>;
 
-#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(any(loom, shuttle))))]
 const _: () = {
     assert!(size_of::<Shard>() <= 192);
     assert!(std::mem::offset_of!(Shard, inline_slot) + size_of::<Slot>() == 64);

@@ -92,7 +92,7 @@ pub(crate) struct Slot {
     text: Witness,
 }
 
-#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(any(loom, shuttle))))]
 const _: () = assert!(size_of::<Slot>() == 56);
 
 pub(in crate::engine) type StateGuard<'a> = MutexGuard<'a, Option<Box<State>>>;
