@@ -82,11 +82,11 @@ impl Case {
             let Some(tick) = excuse else { return self.run(fixture) };
             let stalls = Stalls::watch();
             let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run(fixture))) else { return };
-            let stood_still = stalls.longest();
-            if stood_still <= tick {
+            let late = stalls.most();
+            if late <= tick {
                 resume_unwind(panic);
             }
-            eprintln!("`{}` failed while the machine stood still for {stood_still:?}", self.name);
+            eprintln!("`{}` failed while the machine was late by {late:?}", self.name);
         }
         self.run(fresh());
     }

@@ -89,9 +89,10 @@ pub trait Fixture: Send + Sync + 'static {
     }
 
     /// Returns `true` if the backend passes over a waiter that it has called and that does not come
-    /// within a fraction of a second, so that on a machine that stands still for as long waiters
-    /// are served in another order. A case that fails while this process stood still for longer
-    /// than a [`tick`](Self::tick) is run again then, on a fresh fixture, three times in all.
+    /// within a fraction of a second, so that on a machine that is late by as much waiters are
+    /// served in another order. A case that fails while threads of this process woke late, by more
+    /// than a [`tick`](Self::tick) altogether within a quarter of a second, is run again then, on a
+    /// fresh fixture, three times in all.
     fn passes_over_late_waiters(&self) -> bool {
         false
     }

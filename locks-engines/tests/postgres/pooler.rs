@@ -11,7 +11,7 @@ use locks_engines::postgres::{Postgres, PostgresBuilder};
 
 use super::server::{Server, as_owner, shared};
 use super::support::process::Process;
-use super::support::{free_port, until};
+use super::support::{BUSY, free_port, until};
 
 /// A pooler in front of a server.
 pub(crate) struct Pooler {
@@ -75,7 +75,8 @@ impl Pooler {
 
     fn builder(&self, schema: &str) -> PostgresBuilder {
         let builder = Postgres::builder("127.0.0.1").port(self.port);
-        builder.user("postgres").database("postgres").schema(schema).fresh(true)
+        let builder = builder.user("postgres").database("postgres").schema(schema).fresh(true);
+        builder.connect(BUSY)
     }
 }
 

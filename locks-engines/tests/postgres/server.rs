@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use locks_engines::postgres::{Postgres, PostgresBuilder};
 
-use super::support::free_port;
+use super::support::{BUSY, free_port};
 
 /// A server that ends with its value, or with this process, however that ends.
 pub(crate) struct Server {
@@ -202,7 +202,7 @@ impl Server {
 /// A client of the server at this port, in whose schema nobody held a lock before.
 pub(crate) fn builder(port: u16) -> PostgresBuilder {
     let builder = Postgres::builder("127.0.0.1").port(port).user("postgres").database("postgres");
-    builder.fresh(true)
+    builder.fresh(true).connect(BUSY)
 }
 
 impl Drop for Server {

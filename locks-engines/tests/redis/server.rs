@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use locks_engines::redis::{Redis, RedisBuilder};
 
-use super::support::free_port;
+use super::support::{BUSY, free_port};
 use super::support::process::{Directory, Process};
 
 /// A server that ends with its value.
@@ -70,7 +70,7 @@ impl Server {
     }
 
     pub(crate) fn builder(&self) -> RedisBuilder {
-        Redis::builder("127.0.0.1", self.port).fresh(true)
+        Redis::builder("127.0.0.1", self.port).fresh(true).connect(BUSY)
     }
 }
 

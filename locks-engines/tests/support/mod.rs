@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// For how long servers may take to answer, on a machine that is busy.
+pub(crate) const BUSY: Duration = Duration::from_secs(30);
+
 /// Waits until it holds.
 pub(crate) fn until(mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
