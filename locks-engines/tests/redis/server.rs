@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use locks_engines::redis::{Redis, RedisBuilder};
 
-use super::support::{BUSY, free_port};
 use super::support::process::{Directory, Process};
+use super::support::{BUSY, free_port};
 
 /// A server that ends with its value.
 pub(crate) struct Server {
