@@ -34,7 +34,8 @@ pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
         Ok(server) => server,
         Err(why) => return missing(TABLE.row, why),
     };
-    let plain = format!("redis://{}", server.at(Transport::Tcp));
+    let at = server.plain(Transport::Tcp).to_string();
+    let plain = format!("redis://{}", at.trim_start_matches("tcp:"));
     // The directory is new, and so is what is kept in it.
     let (url, driver) = (format!("{plain}?fresh=yes"), driver());
     let by_hand = |poll| ByHand { url: plain.clone(), driver: driver.clone(), poll };
