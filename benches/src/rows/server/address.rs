@@ -53,6 +53,14 @@ pub(super) enum Address {
 }
 
 impl Address {
+    /// The host and port, or the path, as URLs of others have it.
+    pub(super) fn in_url(&self) -> String {
+        match self {
+            Self::Unix(path) => path.display().to_string(),
+            Self::Tcp(address) | Self::Tls(address) => address.to_string(),
+        }
+    }
+
     /// The same by TLS, if it is by TCP.
     pub(super) fn secured(self) -> Self {
         match self {

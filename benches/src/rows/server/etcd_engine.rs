@@ -54,7 +54,7 @@ pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
 
 /// Starts a private etcd member. Returns its process and its address.
 fn start(directory: &Path, driver: &Handle) -> io::Result<(Started, String)> {
-    let free = || Transport::Tcp.free(directory, "").map(|address| address.to_string());
+    let free = || Transport::Tcp.free(directory, "").map(|address| address.in_url());
     let (at, peers) = (free()?, free()?);
     let (clients, peers) = (format!("http://{at}"), format!("http://{peers}"));
     let (data, cluster) = (directory.join("etcd"), format!("default={peers}"));

@@ -34,8 +34,7 @@ pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
         Ok(server) => server,
         Err(why) => return missing(TABLE.row, why),
     };
-    let at = server.plain(Transport::Tcp).to_string();
-    let plain = format!("redis://{}", at.trim_start_matches("tcp:"));
+    let plain = format!("redis://{}", server.plain(Transport::Tcp).in_url());
     // The directory is new, and so is what is kept in it.
     let (url, driver) = (format!("{plain}?fresh=yes"), driver());
     let by_hand = |poll| ByHand { url: plain.clone(), driver: driver.clone(), poll };
