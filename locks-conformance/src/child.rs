@@ -24,7 +24,7 @@ const REPLY: &str = "locks-conformance: ";
 /// use locks::Backend;
 /// use locks::conformance::serve;
 ///
-/// # fn open(path: &str) -> Backend { unimplemented!("{path}") }
+/// # fn open(_: &str) -> Backend { Backend::new(locks::backend::Engine::new()) }
 /// /// What `Fixture::child` returns: this test program once more, for the test below alone.
 /// fn child(path: &str) -> Command {
 ///     let mut child = Command::new(std::env::current_exe().unwrap());

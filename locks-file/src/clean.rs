@@ -92,7 +92,7 @@ fn remove(
     outcome
 }
 
-/// Removes the file, which is locked, unless somebody needs it after all.
+/// Removes a locked file, unless it is reserved, not ours, or replaced; answers as [`remove`].
 fn remove_locked(
     directory: &Directory,
     name: &str,

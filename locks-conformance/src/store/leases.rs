@@ -90,7 +90,7 @@ pub(super) fn c8_a_batch_of_renewals_is_answered_in_order(stores: &Stores) {
     assert!(stores.ours.renew_all(&[]).is_empty(), "nothing was asked");
 }
 
-/// Whoever was told a later time leaves the key unused until then.
+/// A later time would leave the key unused until then.
 pub(super) fn c8_a_refusal_tells_when_the_lease_runs_out(stores: &Stores) {
     let (claim, since) = (leased(stores, "k"), stores.now());
     stores.ours.granted(&claim);

@@ -25,6 +25,7 @@ mod fault;
 mod listener;
 mod reply;
 mod schema;
+mod security;
 mod session;
 mod statements;
 mod store;
@@ -36,10 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use locks_core::{
-    Backend, BackendInfo, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError,
-    TokenScope, WaiterOrder,
-};
+use locks_core::{Backend, BackendInfo, ErrorKind, LeaseStore, Leased, LockError};
 use tokio_postgres::Config;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -47,6 +45,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use self::listener::ListenTarget;
 use self::schema::Schema;
 pub use self::schema::schema;
+pub use self::security::{Durability, Tls};
 use self::statements::Texts;
 use self::store::PostgresStore;
 use self::target::{HintsBy, PostgresServer};
@@ -70,33 +69,6 @@ use crate::link::Links;
 pub struct Postgres {
     backend: Backend,
     links: Arc<Links<PostgresServer>>,
-}
-
-/// The fate of holds when the server crashes, or a standby takes over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Durability {
-    /// They are lost, and nothing is granted for one lease. The fastest.
-    #[default]
-    Unlogged,
-    /// They stand after a crash, and are lost when a standby takes over.
-    Logged,
-    /// They stand in either case: the server needs a synchronous standby.
-    Replicated,
-}
-
-/// The encryption of the connection, and the check of the server's certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Tls {
-    /// Not encrypted.
-    Off,
-    /// Encrypted, with any certificate: protects against eavesdroppers, not against a server that
-    /// pretends to be another. Where an [authority](PostgresBuilder::authority) is set, with one
-    /// that it has signed, for any name.
-    Unverified,
-    /// Encrypted, with a certificate for the server's name by an authority that is trusted.
-    Verified,
 }
 
 /// A builder of a [`Postgres`].
@@ -356,7 +328,7 @@ impl PostgresBuilder {
             unset: AtomicBool::new(false),
         };
         let links = Links::new(name.clone(), server);
-        let about = BackendInfo::new(name, capabilities(self.durability));
+        let about = BackendInfo::new(name, self.durability.capabilities());
         Ok(PostgresStore { about, links, longest: self.lease, fresh: self.fresh })
     }
 
@@ -448,18 +420,6 @@ fn shown((host, port): &(String, u16)) -> String {
 
 fn refused<T>(why: &str) -> Result<T, LockError> {
     Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why.to_owned()))
-}
-
-fn capabilities(durability: Durability) -> Capabilities {
-    let exclusion = match durability {
-        Durability::Replicated => Exclusion::Lease,
-        Durability::Unlogged | Durability::Logged => Exclusion::LeaseUnlessDataIsLost,
-    };
-    let mut can = Capabilities::plain(exclusion, TokenScope::Durable);
-    can.order = WaiterOrder::All;
-    (can.shared, can.permits, can.steal, can.bounds) = (true, true, true, true);
-    (can.several_keys, can.listing, can.evict, can.ages) = (true, true, true, true);
-    can
 }
 
 impl From<Postgres> for Backend {

@@ -179,9 +179,8 @@ fn begin(address: &SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Whether the socket has the address that it connects to: it has met itself. That happens where
-/// nobody listens at a port of this machine that the system gave to the socket, and keeps the
-/// server from coming back there.
+/// Returns `true` if the socket is connected to itself. The system may give it the very port that
+/// it connects to, if nobody listens there; then no server can listen there either.
 fn is_at(socket: &OwnedFd, address: &SocketAddr) -> bool {
     rustix::net::getsockname(socket).is_ok_and(|own| own == SocketAddrAny::from(*address))
 }
