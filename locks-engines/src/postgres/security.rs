@@ -37,8 +37,8 @@ pub enum Tls {
     /// Not encrypted.
     Off,
     /// Encrypted, with any certificate: protects against eavesdroppers, not against a server that
-    /// pretends to be another. Where an [authority](super::PostgresBuilder::authority) is set, with one
-    /// that it has signed, for any name.
+    /// pretends to be another. Where an [authority](super::PostgresBuilder::authority) is set, with
+    /// one that it has signed, for any name.
     Unverified,
     /// Encrypted, with a certificate for the server's name by an authority that is trusted.
     Verified,
