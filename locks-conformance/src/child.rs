@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::pending::Pending;
 use super::subject::Subject;
-use locks_core::{Backend, LockBuilder, OwnedGuard, Token};
+use locks_core::{Backend, LockBuilder, OwnedGuard, SharedOwner, Token};
 
 /// What a reply begins with: whatever else the program prints is not for the kit.
 const REPLY: &str = "locks-conformance: ";
@@ -126,6 +126,10 @@ fn options_of(mut lock: LockBuilder<'static>, options: &[&str]) -> LockBuilder<'
         lock = match option.split_once('=') {
             Some(("lease", millis)) => {
                 lock.lease(Duration::from_millis(millis.parse().expect("the kit sends numbers")))
+            }
+            Some(("owner", owner)) => {
+                let owner: SharedOwner = owner.parse().expect("the kit sends owners");
+                lock.shared_owner(owner).reentrant()
             }
             _ if *option == "no-wait" => lock.wait(false),
             _ => panic!("`{option}` is no option"),

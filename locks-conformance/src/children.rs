@@ -1,9 +1,9 @@
-//! Holders that are other processes: C1, C4, C5 and C8 once more.
+//! Holders that are other processes: C1, C4, C5, C8 and C9 once more.
 
 use super::child::Child;
 use super::forked::OPEN_AGAIN;
 use super::subject::Subject;
-use locks_core::Exclusion;
+use locks_core::{Exclusion, SharedOwner};
 
 /// Runs `body` with another process, if holders can be such.
 fn with_child(subject: &Subject, body: impl FnOnce(Child)) {
@@ -133,3 +133,32 @@ pub(super) fn c8_a_stopped_process_learns_of_its_loss(subject: &Subject) {
 /// There are no such signals here.
 #[cfg(not(unix))]
 pub(super) fn c8_a_stopped_process_learns_of_its_loss(_: &Subject) {}
+
+/// A killed process takes nothing from the others who share its owner, whoever came first; and what
+/// is left after the last of them is nothing.
+pub(super) fn c9_a_killed_process_leaves_a_shared_owner_its_hold(subject: &Subject) {
+    if !subject.can().shared_owner {
+        return;
+    }
+    let lease = subject.fixture().lease();
+    for child_comes_first in [true, false] {
+        with_child(subject, |mut child| {
+            let owner = SharedOwner::random();
+            let enter = || subject.take(subject.lock("k").shared_owner(owner).reentrant());
+            let ours = (!child_comes_first).then(enter);
+            let token = child.take(&format!("take k owner={owner} lease={}", lease.as_millis()));
+            let ours = ours.unwrap_or_else(enter);
+            assert_eq!(ours.token(), token, "it is one hold");
+            let waiting = subject.queue(subject.lock("k"));
+            child.kill();
+            if subject.can().exclusion <= Exclusion::Lease {
+                subject.advance(lease + subject.late());
+            }
+            ours.check().expect("its own process lives");
+            subject.contended(subject.lock("k"));
+            subject.release(ours);
+            drop(waiting.granted(subject));
+            subject.assert_free("k");
+        });
+    }
+}

@@ -339,6 +339,7 @@ macro_rules! __conformance_cases {
                 c4_a_forked_child_holds_nothing_of_its_parents,
                 c5_a_killed_process_leaves_the_queue,
                 c8_a_stopped_process_learns_of_its_loss,
+                c9_a_killed_process_leaves_a_shared_owner_its_hold,
             }
         }
     };
