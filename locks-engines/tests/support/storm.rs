@@ -23,6 +23,9 @@ pub(crate) const LEASE: Duration = Duration::from_secs(2);
 /// With fewer grants it is no storm.
 const GRANTS: usize = 40;
 
+/// So many between two disturbances.
+const SOME: usize = 5;
+
 /// Lets a storm rage at `server` and judges what was written down. `start` starts a process that
 /// plays the role `storm FILE`, which is to [take part](take_part) with leases of [`LEASE`];
 /// `disturb` kills or stops what serves, one way or the other by turns.
@@ -44,6 +47,11 @@ pub(crate) fn rage<S>(server: &mut S, start: fn(&S, &str) -> Peer, disturb: [fn(
         }
         assert!(began.elapsed() < length + Duration::from_secs(240), "it is no storm");
         thread::sleep(Duration::from_millis(700));
+        // After some disturbances nothing is granted for a lease: what follows is to meet holders.
+        let (before, calm) = (grants(), Instant::now());
+        while grants() < before + SOME && calm.elapsed() < LEASE * 4 {
+            thread::sleep(Duration::from_millis(20));
+        }
         match round % 4 {
             0 => {
                 peers.remove(0).kill();

@@ -150,6 +150,7 @@ fn row_33_a_serving_process_without_descriptors_serves_those_who_are_there() {
     let theirs = waiting.granted();
     waiter.release(theirs).unwrap();
     drop(crowd);
+    until("there are some again", || serving.descriptors() <= 30);
     let mut newcomer = place.peer();
     newcomer.assert_free("other");
 }
