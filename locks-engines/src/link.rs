@@ -216,7 +216,8 @@ impl<T: Target> Link<T> {
         if let Some(next) = pause.next {
             tokio::time::sleep_until(next.into()).await;
         }
-        match self.connect().await {
+        // Seldom, and large: no step has to have room for it.
+        match Box::pin(self.connect()).await {
             Ok(connected) => {
                 *pause = Pause::none();
                 Ok(connected)

@@ -33,6 +33,9 @@ struct Inner {
 struct TaskQueue {
     ready: VecDeque<Arc<Task>>,
     running: bool,
+    /// The thread waits for work and has not been notified of any. A notification is a system call
+    /// even where nobody waits.
+    sleeping: bool,
     /// How often the thread was started, or notified while it slept.
     #[cfg(test)]
     wakes: usize,
@@ -111,7 +114,9 @@ impl Inner {
                 state.running = false;
                 return;
             } else {
+                state.sleeping = true;
                 state = self.work.wait(state, Some(self.idle));
+                state.sleeping = false;
             }
         }
     }
@@ -120,11 +125,12 @@ impl Inner {
         let mut state = self.state.lock();
         state.ready.push_back(task);
         if state.running {
-            #[cfg(test)]
-            if state.ready.len() == 1 {
-                state.wakes += 1;
+            if std::mem::take(&mut state.sleeping) {
+                #[cfg(test)]
+                (state.wakes += 1);
+                drop(state);
+                self.work.notify_one();
             }
-            self.work.notify_one();
         } else {
             #[cfg(test)]
             (state.wakes += 1);

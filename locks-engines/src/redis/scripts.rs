@@ -3,6 +3,8 @@
 use sha1_smol::Sha1;
 
 /// What every script begins with.
+const CLOCK: &str = include_str!("scripts/clock.lua");
+/// What they have in common after the case that most calls are.
 const COMMON: &str = include_str!("scripts/common.lua");
 
 /// A script and the name that the server keeps it by.
@@ -28,10 +30,18 @@ impl Scripts {
         let server = format!("local RUN = '{run}'\nlocal SERVER = RUN .. '{replication}'\n");
         // Ends and renewals need no room: they go on where the memory is full.
         Self {
-            claim: Script::new("", &format!("{server}{}", include_str!("scripts/claim.lua"))),
-            end: Script::new(" flags=allow-oom", include_str!("scripts/end.lua")),
-            renew: Script::new(" flags=allow-oom", include_str!("scripts/renew.lua")),
-            list: Script::new(" flags=no-writes", include_str!("scripts/list.lua")),
+            claim: Script::new(
+                "",
+                &format!("{server}{}", include_str!("scripts/usual_claim.lua")),
+                include_str!("scripts/claim.lua"),
+            ),
+            end: Script::new(
+                " flags=allow-oom",
+                include_str!("scripts/usual_end.lua"),
+                include_str!("scripts/end.lua"),
+            ),
+            renew: Script::new(" flags=allow-oom", "", include_str!("scripts/renew.lua")),
+            list: Script::new(" flags=no-writes", "", include_str!("scripts/list.lua")),
         }
     }
 
@@ -43,8 +53,8 @@ impl Scripts {
 }
 
 impl Script {
-    fn new(flags: &str, body: &str) -> Self {
-        let text = format!("#!lua{flags}\n{COMMON}{body}");
+    fn new(flags: &str, usual: &str, rest: &str) -> Self {
+        let text = format!("#!lua{flags}\n{CLOCK}{usual}{COMMON}{rest}");
         let hash = Sha1::from(&text).hexdigest();
         Self { text, hash }
     }

@@ -111,8 +111,9 @@ async fn call(
                 *connected = link.connected().await?;
             }
             (Some("ASK"), Some(to)) => {
-                let aside = target.beside(&link.name, connected, to).await?;
-                let asked = call_asking(link, &aside, which, keys, arguments).await;
+                // Seldom, and large: no step has to have room for it.
+                let aside = Box::pin(target.beside(&link.name, connected, to)).await?;
+                let asked = Box::pin(call_asking(link, &aside, which, keys, arguments)).await;
                 let asked = asked.map_err(|error| RedisFault::of(&link.name, error));
                 if !matches!(asked, Ok(Some(_)) | Err(RedisFault { reconnect: false, .. })) {
                     connected.aside.lock().await.take();

@@ -1,5 +1,3 @@
--- KEYS: the namespace, the keys. ARGV: see `scripts.rs`.
-local META = KEYS[1]
 local id, client, mode, note = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local lease, steal = tonumber(ARGV[5]), tonumber(ARGV[6])
 local least, most = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -12,7 +10,6 @@ if ARGV[16] == 'check' then
   if match(info, 'run_id:(%x+)') .. match(info, 'master_replid:(%x+)') ~= SERVER then return { 5 } end
 end
 
-local meta = call('HMGET', META, 'server', 'seen', 'fresh', 'longest', 'span')
 if meta[4] and tonumber(meta[4]) ~= longest then return { 4, meta[4] } end
 
 -- How long nothing may be granted, because this server may not have everything that was promised.
@@ -98,11 +95,6 @@ local function grant(keys)
     end
   end
   return { 1, token }
-end
-
--- The usual case: one key, and nothing there.
-if #KEYS == 2 and call('EXISTS', KEYS[2]) == 0 and closed_for() <= 0 then
-  return grant({ { key = KEYS[2], holds = {}, queue = {} } })
 end
 
 -- What is in the way at a key: holds, the victims of a steal, when to look again.

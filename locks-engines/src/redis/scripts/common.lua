@@ -1,4 +1,4 @@
--- What the other scripts begin with. One hash for each key, with a field for each
+-- What the scripts have in common. One hash for each key, with a field for each
 --   h<id>      hold or reservation: token, mode, since, ends, reserved until, ends at the latest, client, note
 --   w<id>      place in the queue:  since, mode, kept until, called at (0: not yet), grace, client, note
 --   n<client>  the client has a request of its own that is about to claim: since, kept until
@@ -8,15 +8,12 @@
 -- Reserved until a negative time: until then it is not stolen, and it leaves a reservation only if it is
 -- released with one.
 -- Modes: 0 exclusive, -1 shared, n one of n permits. Times are microseconds of this server's clock.
-local call, match = redis.call, string.match
 local HOLD = '^(%d+) (%-?%d+) (%d+) (%d+) (%-?%d+) (%d+) (%x+) (.*)$'
 local WAIT = '^(%d+) (%-?%d+) (%d+) (%d+) (%d+) (%x+) (.*)$'
 -- A client that was called and has not claimed for so long, and its grace for a slow link, is taken to
 -- be gone.
 local ABSENT = 250000
 local STOLEN, EVICTED = 2, 3
-local clock = call('TIME')
-local now = clock[1] * 1000000 + clock[2]
 
 -- A number as text: Lua's own conversion would round it.
 local function int(number) return string.format('%.0f', number) end
@@ -57,12 +54,12 @@ local function by_age(one, other)
   return one.id < other.id
 end
 
--- Holds and reservations of a key, the queue in its order, and the fields of what is over, which is
--- in neither. While the slot of a cluster moves, a key that has lost its last field is not looked for
--- here any more, and no script may touch it: what removes fields does so last.
-local function read(key)
+-- Holds and reservations of a key, whose fields may have been read already, the queue in its order, and the
+-- fields of what is over, which is in neither. While the slot of a cluster moves, a key that has lost its last
+-- field is not looked for here any more, and no script may touch it: what removes fields does so last.
+local function read(key, fields)
   local holds, queue, over = {}, {}, {}
-  local fields = call('HGETALL', key)
+  fields = fields or call('HGETALL', key)
   for i = 1, #fields, 2 do
     local field, value = fields[i], fields[i + 1]
     local kind, id, stays = field:sub(1, 1), field:sub(2), false

@@ -1,5 +1,3 @@
--- KEYS: the keys. ARGV: id, client, how (0 release, 1 release and leave what is reserved, 2 remove), and how
--- long a request of this client has waited that is about to claim (-1: there is none).
 local id, client, how, waited = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local ended = 0
 
@@ -10,8 +8,8 @@ local function own(list)
   end
 end
 
-for _, key in ipairs(KEYS) do
-  local holds, queue, over = read(key)
+for i, key in ipairs(KEYS) do
+  local holds, queue, over = read(key, i == 1 and fields)
   local hold = own(holds)
   if hold then
     if how == 1 then hold.reserved = math.abs(hold.reserved) end
