@@ -155,8 +155,8 @@ impl Watched {
     /// Has the two change their roles, both alive.
     fn switch(&mut self) {
         let before = self.sentinels[0].primary();
-        // It refuses for a while after one that went before, and on a busy machine it may give up one
-        // that it has begun.
+        // It refuses for a while after one that went before, and on a busy machine it may give up
+        // one that it has begun.
         until(|| {
             let is_over = self.sentinels[0].primary() != before;
             if !is_over {
