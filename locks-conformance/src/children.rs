@@ -149,13 +149,14 @@ pub(super) fn c9_a_killed_process_leaves_a_shared_owner_its_hold(subject: &Subje
             let token = child.take(&format!("take k owner={owner} lease={}", lease.as_millis()));
             let ours = ours.unwrap_or_else(enter);
             assert_eq!(ours.token(), token, "it is one hold");
-            let waiting = subject.queue(subject.lock("k"));
+            let mut waiting = subject.queue(subject.lock("k"));
             child.kill();
             if subject.can().exclusion <= Exclusion::Lease {
                 subject.advance(lease + subject.late());
             }
             ours.check().expect("its own process lives");
             subject.contended(subject.lock("k"));
+            waiting.assert_waits(subject);
             subject.release(ours);
             drop(waiting.granted(subject));
             subject.assert_free("k");

@@ -98,7 +98,7 @@ fn serves_the_kit() {
 conformance!(sockets, Several::new);
 
 /// What each flaw fails; that the cases pass without is what `sockets` shows.
-pub(crate) const CONTROLS: [(Flaw, &[&str]); 8] = [
+pub(crate) const CONTROLS: [(Flaw, &[&str]); 9] = [
     (
         Flaw::Apart,
         &[
@@ -117,6 +117,7 @@ pub(crate) const CONTROLS: [(Flaw, &[&str]); 8] = [
     (Flaw::ReleasesLater, &["c4_a_process_that_ends_after_its_release_keeps_nothing"]),
     (Flaw::ForksHold, &["c4_a_forked_child_holds_nothing_of_its_parents"]),
     (Flaw::SilenceIsContention, &["c2_an_arbiter_that_does_not_answer_is_unavailable"]),
+    (Flaw::GuestsOfTheFirst, &["c9_a_killed_process_leaves_a_shared_owner_its_hold"]),
     (Flaw::WaitsGoOn, &["c5_a_dropped_wait_of_another_client_leaves_nothing"]),
 ];
 

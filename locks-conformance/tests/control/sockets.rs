@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use locks_core::{
     BackendInfo, Capabilities, ErrorKind, Exclusion, Granted, Hold, HolderInfo, LockBackend,
-    LockError, LockInfo, LostCause, Mode, Op, Query, Request, Token, TokenScope, Wait,
+    LockError, LockInfo, LostCause, Mode, Op, Query, Request, SharedOwner, Token, TokenScope, Wait,
 };
 
 /// One thing that the backend gets wrong.
@@ -40,6 +40,9 @@ pub(crate) enum Flaw {
     ForksHold,
     /// Silence is taken for contention.
     SilenceIsContention,
+    /// Those who share an owner with a holder are let in beside it, and the key is free when that
+    /// one has gone.
+    GuestsOfTheFirst,
 }
 
 /// A client of the arbiter that a directory stands for.
@@ -63,7 +66,8 @@ struct Held {
 
 /// A key that is held.
 struct Taken {
-    _socket: UnixDatagram,
+    /// `None` for a guest.
+    _socket: Option<UnixDatagram>,
     token: Token,
     file: Option<PathBuf>,
 }
@@ -89,7 +93,8 @@ impl Sockets {
     ) -> Self {
         static CLIENTS: AtomicU64 = AtomicU64::new(0);
         let client = (std::process::id(), CLIENTS.fetch_add(1, Ordering::Relaxed));
-        let can = Capabilities::plain(Exclusion::Kernel, TokenScope::Directory);
+        let mut can = Capabilities::plain(Exclusion::Kernel, TokenScope::Directory);
+        can.shared_owner = flaw == Some(Flaw::GuestsOfTheFirst);
         let held = Held {
             directory,
             client,
@@ -105,15 +110,19 @@ impl Sockets {
 
     fn refuse_undeclared(&self, request: &Request<'_>) -> Result<(), LockError> {
         let options = &request.options;
+        let has_guests = self.about.capabilities.shared_owner;
         let asked = [
             ("shared", options.mode == Mode::Shared),
             ("permits", matches!(options.mode, Mode::Permit { .. })),
             ("steal_after", options.steal_after.is_some()),
             ("hold_at_least", options.hold_at_least.is_some()),
             ("hold_at_most", options.hold_at_most.is_some()),
-            ("reentrant", options.reentrant),
-            ("shared_owner", request.caller.shared.is_some()),
-            ("owner", request.caller.owner.is_some_and(locks_core::OwnerId::is_shared)),
+            ("reentrant", options.reentrant && !has_guests),
+            ("shared_owner", request.caller.shared.is_some() && !has_guests),
+            (
+                "owner",
+                request.caller.owner.is_some_and(locks_core::OwnerId::is_shared) && !has_guests,
+            ),
             ("several keys", request.keys.single().is_none()),
             ("fair", options.fair == Some(true)),
         ];
@@ -130,7 +139,7 @@ impl Sockets {
 
 impl Held {
     /// Takes the key if nobody has it.
-    fn take(&self, key: &str) -> io::Result<Option<Taken>> {
+    fn take(&self, key: &str, owner: Option<SharedOwner>) -> io::Result<Option<Taken>> {
         if self.is_promised_elsewhere() {
             return Ok(None);
         }
@@ -140,7 +149,9 @@ impl Held {
         let name = format!("locks-conformance-{:x}", hasher.finish());
         let socket = match UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?) {
             Ok(socket) => socket,
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Ok(owner.and_then(|owner| self.enter(&name, owner)));
+            }
             Err(error) => return Err(error),
         };
         let mut file = None;
@@ -153,7 +164,19 @@ impl Held {
             file = Some(path);
         }
         let token = self.next_token(&name)?;
-        Ok(Some(Taken { _socket: socket, token, file }))
+        if self.flaw == Some(Flaw::GuestsOfTheFirst) {
+            let host = owner.map_or_else(String::new, |owner| format!("{owner} {token}"));
+            fs::write(self.directory.join(format!("{name}.host")), host)?;
+        }
+        Ok(Some(Taken { _socket: Some(socket), token, file }))
+    }
+
+    /// Joins the one that has the key, if that has the same owner.
+    fn enter(&self, name: &str, owner: SharedOwner) -> Option<Taken> {
+        let host = fs::read_to_string(self.directory.join(format!("{name}.host"))).ok()?;
+        let (theirs, token) = host.split_once(' ')?;
+        let token = Token::new(token.parse().ok()?);
+        (theirs == owner.to_string()).then_some(Taken { _socket: None, token, file: None })
     }
 
     /// For the flaw that lets nobody in while another process waits for anything.
@@ -207,7 +230,7 @@ impl LockBackend for Sockets {
                 _ => LockError::unavailable("sockets", "it says nothing"),
             });
         }
-        match self.held.take(&key) {
+        match self.held.take(&key, request.caller.shared) {
             Ok(Some(taken)) => return Op::ready(self.held.keep(taken)),
             Err(error) => return Op::failed(LockError::unavailable("sockets", error)),
             Ok(None) => {}
@@ -312,7 +335,7 @@ impl Tries {
         if self.given_up && held.flaw != Some(Flaw::WaitsGoOn) {
             return true;
         }
-        let outcome = match held.take(key) {
+        let outcome = match held.take(key, None) {
             Ok(Some(taken)) => Ok(taken),
             Ok(None) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                 Err(LockError::new(ErrorKind::Timeout, key))
