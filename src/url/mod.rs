@@ -342,6 +342,9 @@ fn no_scheme(url: &str, asks: Asks) -> LockError {
             "an empty URL names no backend: leave it out altogether for the default one, or else";
         return refused(format!("{why} {known}"));
     }
+    if let Some(scheme) = SCHEMES.iter().find(|scheme| url.eq_ignore_ascii_case(scheme.name)) {
+        return refused(format!("not a URL: write `{}:`, with a colon", scheme.name));
+    }
     let hint = if url.starts_with('/') { ": write `file://` before a directory" } else { "" };
     refused(format!("not a URL: it begins with no scheme{hint}; {known}"))
 }

@@ -35,6 +35,12 @@ fn a_path_is_told_what_makes_it_a_url() {
 }
 
 #[test]
+fn the_name_of_a_scheme_is_told_its_colon() {
+    assert_eq!(text("Memory"), "not a URL: write `memory:`, with a colon");
+    assert!(text("memories").contains("begins with no scheme"), "{}", text("memories"));
+}
+
+#[test]
 fn a_known_scheme_that_is_missing_says_why() {
     for scheme in SCHEMES {
         let Err(Missing(why)) = &scheme.open else { continue };
