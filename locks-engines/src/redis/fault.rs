@@ -72,6 +72,14 @@ impl RedisFault {
                     "the keys of this namespace are being moved to another node of the cluster";
                 Self { error: LockError::unavailable(name, why), reconnect: false }
             }
+            // A script has stumbled over it. One that an operator has killed can be tried again.
+            "WRONGTYPE" | "ERR" if is_stumble(&code, &detail) => refused(
+                ErrorKind::Protocol,
+                format!(
+                    "`{name}` has something in this namespace that no client of locks has written: \
+                     remove it, or take another `namespace=` ({code} {detail})"
+                ),
+            ),
             _ => {
                 let reconnect =
                     error.is_unrecoverable_error() || error.is_io_error() || error.is_timeout();
@@ -102,6 +110,11 @@ impl RedisFault {
             .with_backend(name)
             .with_message(format!("`{name}` {why}"))
     }
+}
+
+/// Whether an error comes of what a script has read.
+fn is_stumble(code: &str, detail: &str) -> bool {
+    code == "WRONGTYPE" || detail.contains("user_script:") && !detail.contains("killed")
 }
 
 fn missing(name: &str, detail: &str, remedy: Remedy) -> RedisFault {

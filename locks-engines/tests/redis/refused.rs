@@ -48,6 +48,24 @@ fn a_replica_is_no_server_of_locks() {
 }
 
 #[test]
+fn what_others_have_written_into_the_namespace_is_named_as_that() {
+    let server = Server::start();
+    let client = client(&server);
+    drop(client.named("other").acquire().unwrap());
+    let hold = format!("h{}", AcquisitionId::unique());
+    for written in [&["SET", "{locks}:l:k", "1"][..], &["HSET", "{locks}:l:k", &hold, "by hand"]] {
+        server.command(&["DEL", "{locks}:l:k"]);
+        server.command(written);
+        let error = refusal(&client);
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+        assert!(error.to_string().contains("no client of locks has written"), "{error}");
+        drop(client.named("other").acquire().unwrap());
+    }
+    server.command(&["DEL", "{locks}:l:k"]);
+    drop(client.named("k").acquire().unwrap());
+}
+
+#[test]
 fn a_password_is_asked_for_and_never_shown() {
     let server = Server::start_with(&["--requirepass", "hunter2"]);
     let error = refusal(&client(&server));
