@@ -26,7 +26,8 @@ pub(super) struct Client {
     idle: Mutex<HashMap<u64, Vec<Lease>>>,
 }
 
-/// A lease, and when it was last known to run for its whole length.
+/// A lease, and when it was last known for certain to run for its whole length: by a member that
+/// led.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
     pub(super) id: i64,
@@ -65,6 +66,11 @@ pub(super) struct Granted {
 }
 
 impl Lease {
+    /// Whether it runs for so long from `then` on, without being kept alive.
+    pub(super) fn lasts(&self, then: Moment, length: Duration) -> bool {
+        then.since(self.since).saturating_add(length) <= Duration::from_secs(self.ttl)
+    }
+
     fn runs(&self) -> bool {
         let life = Duration::from_secs(self.ttl).saturating_sub(NEARLY);
         BootClock.now() < self.since.after(life)

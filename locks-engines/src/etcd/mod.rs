@@ -14,9 +14,10 @@
 //! answered: nothing that was acknowledged is lost while most of them come back. Each acquisition
 //! has a lease of its own there, and its token is the revision of the transaction that granted it.
 //!
-//! etcd tells no time and counts leases in whole seconds, so the shortest lease has two, and leases
-//! end up to a second late. Ages are read off one lease that is never renewed; they start anew when
-//! another member comes to lead, but for those of holders that go on renewing.
+//! etcd tells no time and counts leases in whole seconds, so the shortest lease has two. Each has a
+//! second to spare, so that one that was used a moment ago need not be kept alive for the next
+//! claim: leases end up to two seconds late. Ages are read off one lease that is never renewed;
+//! they start anew when another member comes to lead, but for those of holders that go on renewing.
 
 mod claim;
 mod client;

@@ -19,7 +19,7 @@ const ABSENT_SET: Duration = Duration::from_millis(2500);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) mode: Mode,
-    /// The lease in seconds, as etcd counts it.
+    /// The lease that was asked for, in seconds, as etcd counts it.
     pub(super) ttl: u64,
     pub(super) term: u64,
     /// Since when it is held or waited for, or was last refreshed; zero where that is not known.

@@ -20,7 +20,7 @@ use super::support::until;
 const PLACE: &str = "LOCKS_TEST_ETCD_PLACE";
 /// How many cases run beside each other: nearly all of them sleep.
 const BESIDE: usize = 24;
-/// Leases end up to half a second late, and on a busy machine some more.
+/// What takes time is up to half a second late, and on a busy machine some more.
 const TICK: Duration = Duration::from_millis(350);
 /// After so long a client that has connected knows the time well.
 const SETTLED: Duration = Duration::from_millis(1500);
@@ -124,7 +124,8 @@ impl StoreFixture for Stores {
     }
 
     fn tick(&self) -> Duration {
-        TICK
+        // Leases end a second later than all else.
+        2 * TICK
     }
 
     fn lease(&self) -> Duration {

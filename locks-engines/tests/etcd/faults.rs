@@ -46,6 +46,22 @@ fn row_2_the_lock_of_a_killed_holder_is_free_after_its_lease() {
 }
 
 #[test]
+fn row_2_a_killed_holder_has_its_whole_lease_though_it_was_used_a_moment_before() {
+    let server = Server::shared();
+    let (namespace, ours) = at(&server);
+    let mut holder = peer(&server.member(), &namespace, "hold later");
+    holder.says();
+    // Its lease is still good for a claim, but only just.
+    thread::sleep(Duration::from_millis(900));
+    let claimed = Instant::now();
+    holder.tell();
+    holder.says();
+    holder.kill();
+    drop(ours.named("k").wait(LONG).acquire().unwrap());
+    assert!(claimed.elapsed() >= LEASE, "{:?}", claimed.elapsed());
+}
+
+#[test]
 fn row_3_a_holder_that_was_stopped_for_too_long_hears_of_it_and_frees_nothing() {
     let server = Server::shared();
     let (namespace, ours) = at(&server);

@@ -214,8 +214,17 @@ impl Server {
 
     /// How many calls of these names have been answered.
     pub(crate) fn calls(&self, names: &[&str]) -> u64 {
+        self.count("grpc_server_handled_total", names)
+    }
+
+    /// How many messages calls of this name, which are streams, have brought it.
+    pub(crate) fn messages(&self, name: &str) -> u64 {
+        self.count("grpc_server_msg_received_total", &[name])
+    }
+
+    fn count(&self, what: &str, names: &[&str]) -> u64 {
         let metrics = self.get("/metrics").expect("it tells");
-        let lines = metrics.lines().filter(|line| line.starts_with("grpc_server_handled_total"));
+        let lines = metrics.lines().filter(|line| line.starts_with(what));
         let counted = lines.filter(|line| {
             names.iter().any(|name| line.contains(&format!("grpc_method=\"{name}\"")))
         });

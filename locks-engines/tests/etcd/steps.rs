@@ -77,6 +77,18 @@ fn an_acquisition_is_one_step_and_a_release_another() {
 }
 
 #[test]
+fn claims_in_a_row_keep_their_lease_alive_once_a_second() {
+    let counted = Counted::start();
+    let client = counted.client();
+    let (before, begun) = (counted.server.messages("LeaseKeepAlive"), Instant::now());
+    for _ in 0..200 {
+        client.named("k").acquire().unwrap().release().unwrap();
+    }
+    let (kept, seconds) = (counted.server.messages("LeaseKeepAlive") - before, begun.elapsed());
+    assert!(kept <= 1 + seconds.as_secs(), "{kept} in {seconds:?}");
+}
+
+#[test]
 fn five_keys_are_one_step() {
     let counted = Counted::start();
     let client = counted.client();

@@ -102,6 +102,15 @@ pub(crate) fn play(role: &str, backend: &Backend) {
             heard();
             say(guard.release().map_or_else(|error| error.to_string(), |()| "released".into()));
         }
+        // Uses another key first, and holds `k` once it is told to.
+        "hold later" => {
+            backend.named("before").acquire().expect("it is free").release().expect("it had it");
+            say("used");
+            heard();
+            let guard = backend.named("k").acquire().expect("it is free");
+            say(guard.token());
+            heard();
+        }
         // Queues for `k` and is in the queue for as long as it lives.
         "wait" => {
             say("waiting");

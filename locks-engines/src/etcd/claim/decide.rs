@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use locks_core::{BootClock, Claimed, Clock as _, ErrorKind, LockError, Moment, Refusal, Token};
+use locks_core::{Claimed, ErrorKind, LockError, Moment, Refusal, Token};
 
 use super::{Claiming, HELD_TOO_LONG, Plan, STOLEN};
 use crate::etcd::clock::Instant;
@@ -249,23 +249,21 @@ impl Claiming<'_> {
         if lease != self.own.lease.id {
             // That of an earlier connection or of another client: it stays with it.
             self.client().give_back(self.own.lease);
-            self.own.lease.id = lease;
+            (self.own.lease.id, self.own.lease.ttl) = (lease, owns[0].record.ttl);
             self.own.is_foreign = owns[0].record.client != self.link.client;
         }
-        let sent = BootClock.now();
         if !self.confirm().await? {
             let success = owns.into_iter().map(|entry| txn::delete(entry.name)).collect();
             self.own.lease.since = Moment::from_nanos(0);
             return Ok(Err(Plan::of(Vec::new(), success)));
         }
-        self.own.lease.since = sent;
         self.own.record = owns[0].record.clone();
         // The first answer may have been any time late.
         self.own.record.stamp(self.client().clock.now(), Duration::ZERO);
         if self.own.record.client == self.link.client {
             self.write_stamp().await?;
         }
-        self.note_grant(sent);
+        self.note_grant();
         Ok(Ok(Claimed::Granted(Token::new(token.cast_unsigned()))))
     }
 

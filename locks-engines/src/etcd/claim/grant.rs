@@ -64,11 +64,10 @@ impl Claiming<'_> {
         self.look().await
     }
 
-    pub(super) fn note_grant(&mut self, sent: Moment) {
+    pub(super) fn note_grant(&mut self) {
         let now = BootClock.now();
         self.own.granted.get_or_insert(Granted { at: now, refreshed: now });
         self.own.placed = None;
-        self.own.lease.since = self.own.lease.since.max(sent);
         for key in &self.claim.keys {
             self.connected.watches.leave(key, self.claim.id);
         }

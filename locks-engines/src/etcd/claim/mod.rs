@@ -4,8 +4,8 @@
 //! nothing ahead of one's place. All others are decided here, by what the step has found, and
 //! carried out by a second one on condition that nothing was added meanwhile.
 //!
-//! Beside each transaction the acquisition's lease is kept alive, or it might be older than the
-//! claim.
+//! A grant's lease runs for its whole length from the claim on. So it is kept alive beside the
+//! transaction, unless the [`SPARE`] of a lease that was used a moment ago covers that.
 
 mod decide;
 mod grant;
@@ -34,6 +34,9 @@ use crate::link::{Connected, Link};
 /// How often what was found may turn out to have changed before that is an error: the adapter asks
 /// again.
 const ROUNDS: u32 = 32;
+/// How many seconds a lease has more than was asked for: for as long after it was last kept alive
+/// it need not be once more.
+const SPARE: u64 = 1;
 /// For how long a reservation's lease outlives it.
 const BROOM: Duration = Duration::from_secs(3);
 
@@ -126,7 +129,7 @@ async fn acquire(
         return Ok(known);
     }
     let ttl = whole_seconds(claim.lease);
-    let lease = client.lease(&connected.rpc, ttl).await?;
+    let lease = client.lease(&connected.rpc, ttl + SPARE).await?;
     let reserve = match claim.hold_at_least {
         Some(least) if !least.is_zero() => {
             let ttl = whole_seconds(least.saturating_add(BROOM)).min(3_000_000_000);
@@ -182,7 +185,7 @@ impl Claiming<'_> {
             match self.carry_out(plan, sent).await? {
                 Came::Granted(token) => {
                     let token = Token::new(token.cast_unsigned());
-                    self.note_grant(sent);
+                    self.note_grant();
                     let robbed = std::mem::take(&mut self.robbed);
                     let from: Vec<_> = robbed.into_iter().map(|(_, entry)| entry).collect();
                     return Ok(match from.is_empty() {
@@ -207,7 +210,7 @@ impl Claiming<'_> {
         Err(LockError::unavailable(&self.link.name, why))
     }
 
-    /// One step, with a keep-alive beside it.
+    /// One step, with a keep-alive beside it if the lease needs one.
     async fn carry_out(&mut self, mut plan: Plan, sent: Moment) -> Result<Came, LockError> {
         let (grants, later) = match &mut plan {
             Plan::Take | Plan::Advance(_) => (true, Vec::new()),
@@ -218,9 +221,15 @@ impl Claiming<'_> {
         self.own.record.stamp(now, Duration::ZERO);
         let request = self.request(plan, now);
         let keep = &self.connected.keep_alive;
-        let reserve = self.own.reserve;
+        let (lease, reserve) = (self.own.lease, self.own.reserve);
+        let needs_keeping = !lease.lasts(sent, self.claim.lease);
         let (life, reserve, answer) = tokio::join!(
-            keep.keep(self.own.lease.id),
+            async {
+                match needs_keeping {
+                    true => keep.keep(lease.id).await.map(Some),
+                    false => Ok(None),
+                }
+            },
             async {
                 match reserve {
                     Some(lease) => keep.keep(lease.id).await.map(Some),
@@ -233,7 +242,10 @@ impl Claiming<'_> {
             Ok(answer) => answer,
             // Its own, or that of another to whom a notice was to be left.
             Err(status) if is_lease_gone(&status) => {
-                let life = life.map_err(|status| self.fail(&status))?;
+                let life = match life.map_err(|status| self.fail(&status))? {
+                    Some(life) => life,
+                    None => keep.keep(lease.id).await.map_err(|status| self.fail(&status))?,
+                };
                 return Ok(if life.alive { self.look().await? } else { Came::LeaseIsGone });
             }
             Err(status) => return Err(self.fail(&status)),
@@ -242,10 +254,13 @@ impl Claiming<'_> {
         let reserve = reserve.map_err(|status| self.fail(&status))?;
         let header = answer.header();
         Clock::tend(&self.client().clock, &self.connected.rpc, header.raft_term);
-        if !life.alive {
+        if life.is_some_and(|life| !life.alive) {
             return Ok(Came::LeaseIsGone);
         }
-        self.own.lease.since = sent;
+        let is_certain = life.is_none_or(|life| life.term == header.raft_term);
+        if life.is_some() && is_certain {
+            self.own.lease.since = sent;
+        }
         if let Some(lease) = &mut self.own.reserve {
             lease.since = sent;
         }
@@ -259,7 +274,7 @@ impl Claiming<'_> {
             // It cannot be reserved for as long as was asked: what was granted is removed.
             return self.renounce().await;
         }
-        if life.term != header.raft_term && !self.confirm().await? {
+        if !is_certain && !self.confirm().await? {
             return Ok(Came::LeaseIsGone);
         }
         self.restamp(sent).await?;
