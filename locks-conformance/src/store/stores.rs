@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -26,12 +27,15 @@ pub(super) struct Stores {
 #[derive(Clone)]
 pub(super) struct Client {
     store: Arc<dyn LeaseStore>,
-    patience: Duration,
+    fixture: Arc<dyn StoreFixture>,
+    /// How long all steps of the case have taken, in nanoseconds.
+    spent: Arc<AtomicU64>,
 }
 
 impl Stores {
     pub(super) fn new(fixture: Arc<dyn StoreFixture>) -> Self {
-        let client = |store| Client { store, patience: fixture.patience() };
+        let spent = Arc::new(AtomicU64::new(0));
+        let client = |store| Client { store, fixture: fixture.clone(), spent: spent.clone() };
         let (ours, theirs) = (client(fixture.store()), client(fixture.rival()));
         Self { fixture, ours, theirs }
     }
@@ -50,7 +54,7 @@ impl Stores {
     }
 
     pub(super) fn client(&self, store: Arc<dyn LeaseStore>) -> Client {
-        Client { store, patience: self.fixture.patience() }
+        Client { store, ..self.ours.clone() }
     }
 
     /// The clients in turn.
@@ -93,15 +97,27 @@ impl Stores {
             assert!(at >= after, "it came by {at:?}, and was due after {after:?}");
             return token;
         }
-        self.advance(at(after + self.late()));
+        // What it counts from may be as much later as the steps have taken.
+        let spent = Duration::from_nanos(self.ours.spent.load(Ordering::Relaxed));
+        self.advance(at(after + self.late() + spent));
         client.granted(claim)
     }
 }
 
 impl Client {
     #[track_caller]
+    fn finish<F: Future>(&self, mut step: Driven<F>, what: &str) -> F::Output {
+        let since = self.fixture.now();
+        let done = step.finish(self.fixture.patience(), what);
+        let took = self.fixture.now().saturating_sub(since);
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.spent.fetch_add(took, Ordering::Relaxed);
+        done
+    }
+
+    #[track_caller]
     pub(super) fn ask(&self, claim: &LeaseClaim) -> Result<Claimed, LockError> {
-        Driven::new(self.store.claim(claim)).finish(self.patience, "the claim")
+        self.finish(Driven::new(self.store.claim(claim)), "the claim")
     }
 
     #[track_caller]
@@ -142,7 +158,7 @@ impl Client {
 
     #[track_caller]
     pub(super) fn renew_all(&self, renewals: &[LeaseRenewal]) -> Vec<Renewed> {
-        let renewed = Driven::new(self.store.renew(renewals)).finish(self.patience, "the renewal");
+        let renewed = self.finish(Driven::new(self.store.renew(renewals)), "the renewal");
         renewed.unwrap_or_else(|error| panic!("the renewal failed: {error:?}"))
     }
 
@@ -177,7 +193,7 @@ impl Client {
 
     #[track_caller]
     pub(super) fn end(&self, ending: &LeaseEnding) -> bool {
-        let ended = Driven::new(self.store.end(ending)).finish(self.patience, "the end");
+        let ended = self.finish(Driven::new(self.store.end(ending)), "the end");
         ended.unwrap_or_else(|error| panic!("the end failed: {error:?}"))
     }
 
@@ -206,11 +222,11 @@ impl Client {
         };
         let ended = match ended {
             Poll::Ready(ended) => ended,
-            Poll::Pending => end.finish(self.patience, "the end"),
+            Poll::Pending => self.finish(end, "the end"),
         };
         assert!(ended.unwrap_or_else(|error| panic!("the end failed: {error:?}")), "it was held");
         if early.is_pending() {
-            let renewed = renewal.finish(self.patience, "the renewal");
+            let renewed = self.finish(renewal, "the renewal");
             renewed.unwrap_or_else(|error| panic!("the renewal failed: {error:?}"));
         }
     }
@@ -226,7 +242,7 @@ impl Client {
         if !self.store.about().capabilities.listing {
             return None;
         }
-        let listed = Driven::new(self.store.list(query)).finish(self.patience, "the list");
+        let listed = self.finish(Driven::new(self.store.list(query)), "the list");
         Some(listed.unwrap_or_else(|error| panic!("the list failed: {error:?}")))
     }
 
