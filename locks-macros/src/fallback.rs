@@ -11,13 +11,14 @@ use crate::validate::in_tail;
 ///
 /// Its parameters count as used, which the key might have done, and its guard is there.
 pub(crate) fn function(error: &syn::Error, args: TokenStream, item: TokenStream) -> TokenStream {
-    let error = error.to_compile_error();
+    let error = told(error);
     match item.clone().into_iter().next() {
         // An expression: two of them would be one too many.
         Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
             quote!({ #error #item })
         }
         Some(TokenTree::Ident(word)) if word == "let" => quote!(#error #item),
+        Some(TokenTree::Ident(word)) if !begins_item(&word) => quote!({ #error #item }),
         _ => {
             let item = using(args, item);
             quote!(#item #error)
@@ -29,7 +30,7 @@ pub(crate) fn function(error: &syn::Error, args: TokenStream, item: TokenStream)
 /// everywhere.
 pub(crate) fn block(error: &syn::Error, input: TokenStream) -> TokenStream {
     let span = Span::mixed_site();
-    let mut errors = error.clone().into_iter().map(|error| error.to_compile_error());
+    let mut errors = error.clone().into_iter().map(|error| told(&error));
     let first = errors.next();
     let Some(body) = body(input.clone()) else { return quote!({ #(#errors;)* (#first) }) };
     let locks = krate(input.clone());
@@ -48,6 +49,7 @@ pub(crate) fn block(error: &syn::Error, input: TokenStream) -> TokenStream {
         #(#errors;)*
         if false {
             #import
+            #[allow(unused_parens, unused_braces)]
             let _ = match #locks::__private::Some(#value) {
                 #locks::__private::Some(#pattern) #used => #body,
                 _ => #locks::__private::unreached(),
@@ -55,6 +57,51 @@ pub(crate) fn block(error: &syn::Error, input: TokenStream) -> TokenStream {
         }
         (#first)
     })
+}
+
+/// Whether an item may begin with this word, rather than a loop or a call.
+fn begins_item(word: &Ident) -> bool {
+    let words = [
+        "pub",
+        "fn",
+        "async",
+        "unsafe",
+        "safe",
+        "const",
+        "extern",
+        "default",
+        "gen",
+        "struct",
+        "enum",
+        "union",
+        "trait",
+        "auto",
+        "impl",
+        "mod",
+        "use",
+        "static",
+        "type",
+        "macro",
+        "macro_rules",
+    ];
+    words.iter().any(|it| word == it)
+}
+
+/// `error` as code. It begins with `::core`, which is looked up by the edition of its colons: in a
+/// crate of 2015 they are ours.
+fn told(error: &syn::Error) -> TokenStream {
+    let told = error.to_compile_error();
+    // Elsewhere the message would tell as well that it comes from a macro.
+    if !renamed::is_of_2015() {
+        return told;
+    }
+    let place = |mut token: TokenTree| {
+        if matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ':') {
+            token.set_span(token.span().resolved_at(Span::mixed_site()));
+        }
+        token
+    };
+    told.into_iter().map(place).collect()
 }
 
 /// `item` with the guard that `args` name, and the parameters of its function named, at the top of

@@ -15,6 +15,7 @@ mod soup;
 mod validate;
 
 use proc_macro2::TokenStream;
+use syn::parse::Parser as _;
 
 /// Holds a lock while the function runs; documented at `locks::lock`.
 #[proc_macro_attribute]
@@ -33,7 +34,7 @@ pub fn lock_block(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 
 fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
     let expand = |args, item| {
-        let args = syn::parse2::<parse::Args>(args)?;
+        let args = parse::Args::parse_all.parse2(args)?;
         let function = syn::parse2::<parse::Function>(item)?;
         let mut lock = validate::lock(args)?;
         let target = validate::function(&function, &mut lock)?;

@@ -11,6 +11,21 @@ pub(crate) fn other_name() -> Option<&'static str> {
     NAME.get_or_init(|| among(std::env::args())).as_deref()
 }
 
+/// Whether the crate that is being compiled is of the edition of 2015, in which `::core` is one of
+/// its own modules.
+pub(crate) fn is_of_2015() -> bool {
+    edition(std::env::args()).is_none_or(|edition| edition == "2015")
+}
+
+/// The edition that the compiler was told; by itself it takes the first one.
+fn edition(mut args: impl Iterator<Item = String>) -> Option<String> {
+    let behind = args.find_map(|arg| arg.strip_prefix("--edition").map(str::to_owned))?;
+    match behind.strip_prefix('=') {
+        Some(edition) => Some(edition.to_owned()),
+        None => args.next(),
+    }
+}
+
 fn among(args: impl Iterator<Item = String>) -> Option<String> {
     let mut found = None;
     let mut args = args.peekable();
@@ -37,6 +52,17 @@ fn among(args: impl Iterator<Item = String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a1_reads_the_edition_that_the_compiler_was_told() {
+        for (args, found) in [
+            ("rustc --edition=2021 a.rs", Some("2021")),
+            ("rustc a.rs --edition 2015 -O", Some("2015")),
+            ("rustc a.rs", None),
+        ] {
+            assert_eq!(edition(args.split(' ').map(str::to_owned)).as_deref(), found, "{args}");
+        }
+    }
 
     #[test]
     fn knows_the_name_by_which_it_goes() {

@@ -34,5 +34,5 @@ pub use loss::{
     release_and_return, release_and_return_async, release_and_return_unless_lost,
     release_and_return_value, release_and_return_value_async, run_once, unless_lost,
 };
-pub use outcome::{AnyOutcome, Outcome, noted};
+pub use outcome::{AnyOutcome, Marked, Outcome, mark_done, noted};
 pub use site::{Fixed, Here, Options, Pinned, Place, Site, fixed, on, plain};

@@ -1,5 +1,7 @@
 //! Whether what a body comes to is a success (C14, `once_per`).
 
+use locks_core::{Guard, OwnedGuard};
+
 /// The value of a body, to be asked whether it is that of a success: `Ok` and `Some` are, `Err` and
 /// `None` are not, and any other is, as it came back without a panic.
 ///
@@ -14,6 +16,36 @@ pub struct Outcome<'a, R>(pub &'a R);
 pub fn noted<R>(output: R, note: impl FnOnce(&R)) -> R {
     note(&output);
     output
+}
+
+/// A guard, to be marked by its name and not by a method, which the user's own traits may have
+/// as well.
+pub trait Marked {
+    /// Marks what was done under it as done.
+    fn mark(&self);
+}
+
+impl Marked for Guard {
+    fn mark(&self) {
+        Self::mark_done(self);
+    }
+}
+
+impl Marked for OwnedGuard {
+    fn mark(&self) {
+        Self::mark_done(self);
+    }
+}
+
+impl<G: Marked> Marked for &G {
+    fn mark(&self) {
+        G::mark(self);
+    }
+}
+
+/// Marks what was done under the guard as done.
+pub fn mark_done(guard: &impl Marked) {
+    Marked::mark(guard);
 }
 
 impl<T, E> Outcome<'_, Result<T, E>> {

@@ -71,6 +71,12 @@ keys! {
     angle_escaped(id: u8) "tpl_<<{id}>" => "tpl_<7>", angle_escaped(7);
     arrow(id: u8) "tpl_<id>->step" => "tpl_7->step", arrow(7);
     angle_format(id: u8) "tpl_<id:03>" => "tpl_007", angle_format(7);
+    angle_arrow(id: u8) "tpl_<id:x>->step" => "tpl_a->step", angle_arrow(10);
+    angle_apart(id: u8) "tpl_<id:x> -> step" => "tpl_a -> step", angle_apart(10);
+    angle_greater(id: u8) "tpl_<id:?>>5" => "tpl_10>5", angle_greater(10);
+    angle_two(a: u8, b: u8) "tpl_<a:?> => <b>" => "tpl_1 => 2", angle_two(1, 2);
+    angle_aligned(id: u8) "tpl_<id:x>5>|" => "tpl_xxxx7|", angle_aligned(7);
+    awaits(r#await: u8) "tpl_{await}_kw" => "tpl_4_kw", awaits(4);
     index(ids: &[u8]) "tpl_idx_{ids[0]}{ids[1]}" => "tpl_idx_45", index(&[4, 5]);
     tuple(user: &User) "tpl_{user.tags.1.0}" => "tpl_2", tuple(&USER);
     star(n: &u8) "tpl_star_{*n}" => "tpl_star_8", star(&8);

@@ -33,10 +33,12 @@ pub(crate) fn expand(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStre
                 #private::instead(#private::otherwise(#closure, __error)),
         ),
         Some(Otherwise::Value(value)) => {
+            let shown = super::at(value);
+            let at = lock.private(shown);
             let value = super::instead(lock, value);
+            let value = quote_spanned!(shown=> #at::instead(#value));
             quote_spanned!(span=>
-                #private::Err(__error) if #private::contended(&__error) =>
-                    #private::instead(#value),
+                #private::Err(__error) if #private::contended(&__error) => #value,
                 #private::Err(__error) => #private::Err(__error),
             )
         }
@@ -105,7 +107,8 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
 fn mark(lock: &Lock, body: &Group) -> TokenStream {
     let span = Span::mixed_site();
     if comes_to_nothing(body.stream()) {
-        return quote_spanned!(span=> __guard.mark_done(); let _ = __output;);
+        let private = lock.private(span);
+        return quote_spanned!(span=> #private::mark_done(&__guard); let _ = __output;);
     }
     super::function::mark_done(lock, &quote_spanned!(span=> __output))
 }

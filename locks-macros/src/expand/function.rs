@@ -18,7 +18,7 @@ pub(crate) fn expand(lock: &Lock, mut function: Function, target: &Target) -> To
         Target::Sync(returned) => blocking(lock, &asker, returned, true, &function),
         Target::Unfinished(returned) => blocking(lock, &asker, returned, false, &function),
         Target::Async(returned) => {
-            let order = in_order(&function.sig, function.body.stream());
+            let order = in_order(&function.sig, function.body.stream(), lock.guard.as_ref());
             asynchronous(lock, &asker, returned, &order, &function.body)
         }
         Target::Future(output) => {
@@ -80,7 +80,8 @@ fn blocking(
                     )
                 }
             };
-            let order = edge(lock, returned, &in_order(&function.sig, body.stream()));
+            let order =
+                edge(lock, returned, &in_order(&function.sig, body.stream(), lock.guard.as_ref()));
             quote_spanned!(span=> {
                 let __held = &__guard;
                 let __output = #private::run_once(move || #annotation {
@@ -92,12 +93,17 @@ fn blocking(
             })
         }
     };
-    quote_spanned!(span=>
-        let __acquired = #acquire;
+    // What is wrong with its value is shown where the body is.
+    let shown = body.span().resolved_at(span);
+    let arms = quote_spanned!(shown=>
         match __acquired {
             #private::Ok(__guard) => #held,
             #early
         }
+    );
+    quote_spanned!(span=>
+        let __acquired = #acquire;
+        #arms
     )
 }
 
@@ -149,7 +155,7 @@ fn asynchronous(
     lock: &Lock,
     asker: &Asker<'_>,
     returned: &Returned,
-    order: &[TokenStream],
+    order: &[(String, TokenStream)],
     body: &Group,
 ) -> TokenStream {
     let span = Span::mixed_site();
@@ -240,7 +246,7 @@ pub(super) fn mark_done(lock: &Lock, output: &TokenStream) -> TokenStream {
     let private = lock.private(span);
     quote_spanned!(span=>
         if { use #private::AnyOutcome as _; #private::Outcome(#output).__locks_is_done() } {
-            __guard.mark_done();
+            #private::mark_done(&__guard);
         }
     )
 }
@@ -274,7 +280,7 @@ pub(super) fn or_lost(lock: &Lock, returned: &Returned) -> TokenStream {
 /// `Ok(Box::new(|| ()))` go on working, and names the parameters in the `order` in which it is to
 /// take them along. Neither is ever reached, and the mentions are not even for the compiler, to
 /// which they would be uses of what the user does not use.
-fn edge(lock: &Lock, returned: &Returned, order: &[TokenStream]) -> TokenStream {
+fn edge(lock: &Lock, returned: &Returned, order: &[(String, TokenStream)]) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);
     let leave = returned.annotation().map(|ty| {
@@ -284,12 +290,19 @@ fn edge(lock: &Lock, returned: &Returned, order: &[TokenStream]) -> TokenStream 
         // type: so a name that is not there is told of once.
         quote_spanned!(span=> let __output: #ty = #private::unreached(); return __output;)
     });
+    // Those that the key or an option names are used by that, whatever the body does with the word:
+    // else they would be called captured and never read.
+    let names = lock.named();
+    let used = order.iter().filter(|(name, _)| names.iter().any(|it| name == it));
+    let used = used.map(|(_, mention)| mention).collect::<Vec<_>>();
+    let used = (!used.is_empty()).then(|| quote_spanned!(span=> if false { #(#used)* }));
+    let order = order.iter().map(|(_, mention)| mention).collect::<Vec<_>>();
     let order =
         (!order.is_empty()).then(|| quote_spanned!(span=> let _ = #private::gone(); #(#order)*));
     if leave.is_none() && order.is_none() {
         return TokenStream::new();
     }
-    quote_spanned!(span=> if false { #order #leave })
+    quote_spanned!(span=> if false { #order #leave } #used)
 }
 
 /// `#![…]` at the top of the body applies to the function, and could not stand in an arm.

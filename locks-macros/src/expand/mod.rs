@@ -35,7 +35,16 @@ fn in_arm(
     name: &TokenStream,
     code: &impl ToTokens,
 ) -> TokenStream {
-    let span = Span::mixed_site();
+    arm_at(Span::mixed_site(), lock, value, name, code)
+}
+
+fn arm_at(
+    span: Span,
+    lock: &Lock,
+    value: &TokenStream,
+    name: &TokenStream,
+    code: &impl ToTokens,
+) -> TokenStream {
     let private = lock.private(span);
     quote_spanned!(span=>
         match #private::Some(#value) {
@@ -48,5 +57,5 @@ fn in_arm(
 /// The value of `otherwise`, if it is one that comes back.
 fn instead(lock: &Lock, value: &Expression) -> TokenStream {
     let unit = quote_spanned!(Span::mixed_site()=> ());
-    in_arm(lock, &unit, &unit, value)
+    arm_at(at(value), lock, &unit, &unit, value)
 }

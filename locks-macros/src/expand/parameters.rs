@@ -1,10 +1,11 @@
 use proc_macro2::{Delimiter, Group, Ident, Spacing, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Attribute, Token};
 
 use crate::parse::{Signature, is_keyword, until};
-use crate::validate::is_primitive;
+use crate::validate::{is_primitive, words_in_holes};
 
 /// What makes the parameters that `body` names be dropped as the function itself drops them: each
 /// of them whole, and the last one first.
@@ -18,13 +19,18 @@ use crate::validate::is_primitive;
 /// let _ = &b;
 /// let _ = &a;
 /// ```
-pub(super) fn in_order(sig: &Signature, body: TokenStream) -> Vec<TokenStream> {
+pub(super) fn in_order(
+    sig: &Signature,
+    body: TokenStream,
+    guard: Option<&Ident>,
+) -> Vec<(String, TokenStream)> {
     let dropped = |input: ParseStream<'_>| variables(input, |ty| !is_plain(ty));
     let all = dropped.parse2(sig.inputs.stream()).unwrap_or_default();
     if all.is_empty() {
         return Vec::new();
     }
     let mut words = Words::default();
+    words.hidden.extend(guard.map(Ident::to_string));
     words.read(body, true, false);
     let span = Span::mixed_site();
     let mention = |Variable { present, name }: &Variable| {
@@ -39,7 +45,8 @@ pub(super) fn in_order(sig: &Signature, body: TokenStream) -> Vec<TokenStream> {
         if hidden {
             name.set_span(used.resolved_at(name.span()));
         }
-        Some(quote_spanned!(span=> #present let _ = &#name;))
+        let word = name.unraw().to_string();
+        Some((word, quote_spanned!(span=> #present let _ = &#name;)))
     };
     all.iter().rev().filter_map(mention).collect()
 }
@@ -90,7 +97,7 @@ fn variables(
         }
         input.parse::<Option<Token![,]>>()?;
         if wanted(ty) {
-            bound(pattern, &TokenStream::new(), &mut all);
+            bound(pattern, false, &TokenStream::new(), &mut all);
         }
     }
     Ok(all)
@@ -110,9 +117,9 @@ fn is_plain(ty: TokenStream) -> bool {
 }
 
 /// The variables that a pattern makes, in its order: its words that are no path, no field's name,
-/// no keyword, and in no macro, of which nothing is known. One of them may be a constant, which
-/// does no harm.
-fn bound(pattern: TokenStream, outer: &TokenStream, variables: &mut Vec<Variable>) {
+/// no keyword, and in no macro, of which nothing is known. `within` another pattern one in capitals
+/// is a constant, as `None` is.
+fn bound(pattern: TokenStream, within: bool, outer: &TokenStream, variables: &mut Vec<Variable>) {
     let tokens = pattern.into_iter().collect::<Vec<_>>();
     let is = |at: Option<usize>, wanted: char| {
         let token = at.and_then(|at| tokens.get(at));
@@ -135,7 +142,8 @@ fn bound(pattern: TokenStream, outer: &TokenStream, variables: &mut Vec<Variable
                 let opens = matches!(tokens.get(at + 1), Some(TokenTree::Group(_)));
                 let named = is(after, ':') || is(after, '!') || is(after, '<');
                 let keyword = word == "ref" || word == "mut" || word == "_" || word == "box";
-                let own = !is_keyword(word) || word == "self";
+                let constant = within && word.to_string().starts_with(char::is_uppercase);
+                let own = (!is_keyword(word) || word == "self") && !constant;
                 if !(in_path || is(before, '\'') || opens || named || keyword) && own {
                     variables.push(Variable { present: present.clone(), name: word.clone() });
                 }
@@ -144,7 +152,7 @@ fn bound(pattern: TokenStream, outer: &TokenStream, variables: &mut Vec<Variable
                 present.extend([tokens[at - 1].clone(), token.clone()]);
             }
             TokenTree::Group(group) if !is(before, '!') && !is(before, '#') => {
-                bound(group.stream(), &present, variables);
+                bound(group.stream(), true, &present, variables);
             }
             _ => {}
         }
@@ -239,7 +247,9 @@ impl Words {
                     }
                 }
                 TokenTree::Literal(literal) if in_macro => {
-                    self.read_format(&literal.to_string(), literal.span());
+                    for word in words_in_holes(&literal.to_string()) {
+                        self.use_of(word, literal.span());
+                    }
                 }
                 TokenTree::Literal(_) => {}
                 TokenTree::Group(group) => {
@@ -271,22 +281,12 @@ impl Words {
             self.used.push((word, span));
         }
     }
-
-    /// The names in a text that may be a format.
-    fn read_format(&mut self, text: &str, span: Span) {
-        for hole in text.split('{').skip(1) {
-            let hole = hole.split('}').next().unwrap_or_default();
-            for word in hole.split(|char: char| !char.is_alphanumeric() && char != '_') {
-                self.use_of(word.to_owned(), span);
-            }
-        }
-    }
 }
 
 /// The variables that a part of a pattern makes.
 fn names_in(pattern: &Group) -> Vec<String> {
     let mut all = Vec::new();
-    bound(pattern.stream(), &TokenStream::new(), &mut all);
+    bound(pattern.stream(), true, &TokenStream::new(), &mut all);
     all.iter().map(|variable| variable.name.to_string()).collect()
 }
 

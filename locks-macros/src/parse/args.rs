@@ -51,6 +51,18 @@ impl Parse for Args {
 }
 
 impl Args {
+    /// Those of an attribute, which nothing follows.
+    pub(crate) fn parse_all(input: ParseStream<'_>) -> Result<Self> {
+        let args = input.parse()?;
+        match input.is_empty() {
+            true => Ok(args),
+            false => Err(input.error(
+                "expected `,` or the end: commas separate keys and options, and an option takes its \
+                 value by `=`",
+            )),
+        }
+    }
+
     fn parse_one(&mut self, input: ParseStream<'_>) -> Result<()> {
         if input.peek(Lit) {
             let literal = input.parse()?;
@@ -72,6 +84,7 @@ impl Args {
             && (input.peek2(Token![=]) && !input.peek2(Token![=>]) && !input.peek2(Token![==])
                 || input.peek2(Token![,])
                 || input.peek2(Token![=>])
+                || input.peek2(token::Brace)
                 || input.peek2(syn::parse::End));
         if !named {
             return Err(not_an_argument(input));
@@ -120,6 +133,10 @@ fn not_an_argument(input: ParseStream<'_>) -> Error {
                 fork.parse::<TokenTree>().map_or_else(|_| String::new(), |it| it.to_string());
             let value = value.trim_start_matches('(').trim_end_matches(')').trim();
             return Error::new(span, with_equals(&name.to_string(), value));
+        }
+        // `wait == false`
+        Ok(TokenTree::Ident(name)) if fork.peek(Token![==]) || fork.peek(Token![+=]) => {
+            return Error::new(span, format!("an option takes its value by `=`: `{name} = ..`"));
         }
         Ok(TokenTree::Ident(name)) if fork.peek(Token![-]) => match with_hyphens(name, &fork) {
             Ok(name) => {

@@ -1,7 +1,7 @@
 use proc_macro2::{Delimiter, Spacing, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
-use syn::{Ident, Lit, Result, Token};
+use syn::{Ident, Lit, Result, Token, token};
 
 /// An expression as it was written: only how far it reaches matters here, and the compiler reads
 /// the rest.
@@ -13,6 +13,8 @@ impl Parse for Expression {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut tokens = TokenStream::new();
         let mut reader = Reader { begins: true, ..Reader::default() };
+        // Braces behind it are a body.
+        let mut is_literal = false;
         while !input.is_empty() {
             if !reader.is_inside() && (input.peek(Token![,]) || input.peek(Token![=>])) {
                 break;
@@ -20,6 +22,10 @@ impl Parse for Expression {
             if reader.ends && (input.peek(Ident) || input.peek(Lit)) {
                 break;
             }
+            if is_literal && input.peek(token::Brace) {
+                break;
+            }
+            is_literal = tokens.is_empty() && input.peek(Lit);
             let token = input.parse::<TokenTree>()?;
             reader.read(&token);
             tokens.extend([token]);
@@ -47,6 +53,12 @@ impl Expression {
         let word = |token: &TokenTree| matches!(token, TokenTree::Ident(word) if word == "move" || word == "async");
         let first = tokens.find(|token| !word(token));
         matches!(first, Some(TokenTree::Punct(punct)) if punct.as_char() == '|')
+    }
+
+    /// Whether it begins with `async`.
+    pub(crate) fn is_async(&self) -> bool {
+        let first = self.peeled().into_iter().next();
+        matches!(first, Some(TokenTree::Ident(word)) if word == "async")
     }
 
     /// Whether a closure has its second `|`. Of one that lacks it the compiler would tell several
@@ -177,6 +189,11 @@ impl Reader {
                 || matches!(self.last, Some((':', _))) =>
             {
                 self.angles += 1;
+            }
+            // It was `<=`, which begins no arguments.
+            '=' if joint('<') && self.in_type && self.angles > 0 => {
+                self.angles -= 1;
+                self.in_type = false;
             }
             '>' if joint('-') => self.in_type = true,
             // Of a type it would be the beginning: `as *const T`.

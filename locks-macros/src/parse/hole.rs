@@ -51,7 +51,16 @@ fn spec_len(text: &str, close: char) -> Option<usize> {
         let other = text[from..].find(['<', '{']).unwrap_or(text.len() - from);
         text[from..].find(close).filter(|&end| end < other).map(|end| from + end)
     };
-    aligned.and_then(|rest| end_of(text.len() - rest.len())).or_else(|| end_of(0))
+    // `>` closes unless there is a width to align to: `<id:x>->step` has the format `x`.
+    let aligns = |from: usize, end: usize| {
+        let has_width = text[from..end].contains(char::is_alphanumeric);
+        close != '>' || has_width && super::spec::check(&text[..end]).is_ok()
+    };
+    let far = aligned.and_then(|rest| {
+        let from = text.len() - rest.len();
+        end_of(from).filter(|&end| aligns(from, end))
+    });
+    far.or_else(|| end_of(0))
 }
 
 /// The length of a string literal, whose opening quote has been read.
@@ -157,7 +166,8 @@ fn is_raw_name(word: &Ident, member: bool) -> bool {
     match text.as_str() {
         // Of these there is no raw form.
         "self" | "Self" | "super" | "crate" | "_" => false,
-        "true" | "false" | "await" => member && text != "await",
+        "true" | "false" => member,
+        "await" => !member,
         // A keyword since the edition of 2024 only, so that `syn` takes it for a name.
         "gen" => true,
         _ => !text.starts_with("r#") && syn::parse_str::<Ident>(&text).is_err(),
@@ -251,7 +261,8 @@ fn unread(tokens: TokenStream) -> Option<&'static str> {
             _ => {}
         }
         after_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
-        first = matches!(&token, TokenTree::Punct(punct) if matches!(punct.as_char(), '&' | '*'));
+        first =
+            matches!(&token, TokenTree::Punct(punct) if matches!(punct.as_char(), '&' | '*' | ','));
     }
     None
 }

@@ -1,9 +1,10 @@
 use std::iter::Peekable;
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree, token_stream};
+use proc_macro2::{Delimiter, Group, Spacing, Span, TokenStream, TokenTree, token_stream};
 use syn::{Error, Result};
 
 use super::{Lock, OnLost};
+use crate::parse::is_keyword;
 
 /// Refuses what a block's body cannot do.
 pub(crate) fn check(lock: &Lock, asynchronous: bool, body: &Group) -> Result<()> {
@@ -109,8 +110,29 @@ fn skip_async(tokens: &mut Peekable<token_stream::IntoIter>) {
     }
 }
 
+/// Goes to the end of the closure whose first bar has been read.
+fn skip_closure(tokens: &mut Peekable<token_stream::IntoIter>) {
+    let _parameters = tokens.by_ref().find(|token| is(token, '|'));
+    let braces = |token: &TokenTree| matches!(token, TokenTree::Group(g) if g.delimiter() == Delimiter::Brace);
+    // With its type it has braces.
+    let has_braces = tokens.peek().is_some_and(|token| braces(token) || is(token, '-'));
+    // `::<A, B>`, whose comma is its own.
+    let (mut angles, mut path) = (0_usize, false);
+    while let Some(token) = tokens.peek() {
+        if !has_braces && angles == 0 && (is(token, ',') || is(token, ';')) {
+            return;
+        }
+        angles += usize::from(is(token, '<') && (path || angles > 0));
+        angles = angles.saturating_sub(usize::from(is(token, '>')));
+        path = is(token, ':');
+        if tokens.next().is_some_and(|token| has_braces && braces(&token)) {
+            return;
+        }
+    }
+}
+
 /// The first `return`, `?`, `break` or `continue` that is about the code around `body`: outside of
-/// nested asynchronous code and functions, and of the body's own loops.
+/// nested asynchronous code, functions and closures, and of the body's own loops.
 fn leaves(body: TokenStream) -> Option<Span> {
     let mut labels = Vec::new();
     own_labels(body.clone(), &mut labels);
@@ -120,10 +142,18 @@ fn leaves(body: TokenStream) -> Option<Span> {
 fn leaves_from(tokens: TokenStream, in_loop: bool, labels: &[String]) -> Option<Span> {
     // Of braces behind a loop's word it is not known which are the loop's, so that all of the
     // statement's count.
-    let (mut nested, mut loops) = (false, false);
+    let (mut nested, mut loops, mut operand) = (false, false, false);
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
+        let follows_operand = std::mem::replace(&mut operand, is_operand(&token));
         match token {
+            TokenTree::Punct(punct) if punct.as_char() == '|' && !follows_operand && !nested => {
+                skip_closure(&mut tokens);
+            }
+            // Behind an operand it is `a || b`, or one pattern of several.
+            TokenTree::Punct(punct) if punct.as_char() == '|' => {
+                operand = punct.spacing() == Spacing::Joint;
+            }
             TokenTree::Ident(word) if word == "return" => return Some(word.span()),
             TokenTree::Ident(word) if word == "break" || word == "continue" => {
                 let own = if tokens.next_if(|token| is(token, '\'')).is_some() {
@@ -153,6 +183,15 @@ fn leaves_from(tokens: TokenStream, in_loop: bool, labels: &[String]) -> Option<
         }
     }
     None
+}
+
+/// Whether a value can end with it.
+fn is_operand(token: &TokenTree) -> bool {
+    match token {
+        TokenTree::Ident(word) => !is_keyword(word) || word == "self",
+        TokenTree::Punct(punct) => punct.as_char() == '?',
+        TokenTree::Group(_) | TokenTree::Literal(_) => true,
+    }
 }
 
 /// The labels that are set in `tokens`: `'label:`.
@@ -198,6 +237,13 @@ mod tests {
             ("loop {}; break", true),
             ("async { return 5; }; fn f() { return; }", false),
             ("f(|| loop { break })", false),
+            ("f(|x| x.parse::<u8>()? + 1)", false),
+            ("f(|x| { return x; }, move || -> Option<u8> { Some(g()?) })", false),
+            ("let f = |x: u8| g(x)?; f(1)?", true),
+            ("f(|x| g(x)?, g()?)", true),
+            ("match x { A | B => f()?, C => 1 }", true),
+            ("if a || f()? { 1 } else { 2 }", true),
+            ("a | f()?", true),
         ] {
             assert_eq!(leaves(body.parse().unwrap()).is_some(), found, "{body}");
         }

@@ -134,7 +134,7 @@ const WAYS_OUT: &str = "this return type cannot say that the lock was not acquir
      whose error is `From<locks::LockError>`; or say what to return with `otherwise = value` or \
      `otherwise = |error| value`";
 
-fn target(function: &Function, lock: &Lock) -> Result<Target> {
+fn target(function: &Function, lock: &mut Lock) -> Result<Target> {
     let sig = &function.sig;
     let returned = Returned::new(&sig.output, sig.ident.span());
     let ReturnType::Type(_, ty) = &sig.output else {
@@ -165,7 +165,11 @@ fn target(function: &Function, lock: &Lock) -> Result<Target> {
         (true, output) => {
             output.flatten().map_or(Ok(()), runs_in_time)?;
             alone(function, lock)?;
-            output_of(output.flatten(), returned, lock).map(Target::Future)
+            let target = output_of(output.flatten(), returned, lock).map(Target::Future)?;
+            // What stands before the block at the end may make variables that the key names.
+            let names = lock.names();
+            lock.variables.get_or_insert_default().extend(names);
+            Ok(target)
         }
     }
 }
@@ -208,7 +212,10 @@ fn alone(function: &Function, lock: &Lock) -> Result<()> {
             ),
         ));
     }
-    match tail::shadowed(body, &lock.names()) {
+    // A variable of the function's own by which no parameter goes is what the key means.
+    let mut names = lock.names();
+    names.retain(|name| lock.variables.iter().flatten().any(|variable| variable == name));
+    match tail::shadowed(body, &names) {
         None => Ok(()),
         Some(name) => Err(Error::new(
             name.span(),

@@ -153,17 +153,25 @@ fn key(key: parse::Key) -> Result<Key> {
     Err(Error::new(template.literal.span(), why))
 }
 
-/// The words of an expression that are no members.
+/// The words of an expression that are no members, with those in the holes of a format.
 fn variables(expr: TokenStream, names: &mut Vec<String>) {
     let mut member = false;
     for token in expr {
         match &token {
             TokenTree::Ident(word) if !member => names.push(word.unraw().to_string()),
             TokenTree::Group(group) => variables(group.stream(), names),
-            _ => {}
+            TokenTree::Literal(literal) => names.extend(words_in_holes(&literal.to_string())),
+            TokenTree::Ident(_) | TokenTree::Punct(_) => {}
         }
         member = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
     }
+}
+
+/// The words in the holes of a text that may be a format.
+pub(crate) fn words_in_holes(text: &str) -> Vec<String> {
+    let holes = text.split('{').skip(1).map(|hole| hole.split('}').next().unwrap_or_default());
+    let is_end = |char: char| !char.is_alphanumeric() && char != '_';
+    holes.flat_map(|hole| hole.split(is_end).map(str::to_owned)).collect()
 }
 
 /// The variables that a format names: the words before a `$`. A letter by itself is a format.
@@ -202,6 +210,18 @@ impl Lock {
                 }),
             }
         }
+        names
+    }
+
+    /// The variables that its keys and options name.
+    pub(crate) fn named(&self) -> Vec<String> {
+        let mut names = self.names();
+        variables(self.options.clone(), &mut names);
+        let backend = self.backend.iter().map(|it| it.to_token_stream());
+        let otherwise = self.otherwise.iter().map(|it| match it {
+            Otherwise::Value(value) | Otherwise::Closure(value) => value.to_token_stream(),
+        });
+        backend.chain(otherwise).for_each(|tokens| variables(tokens, &mut names));
         names
     }
 

@@ -161,7 +161,9 @@ impl Returned {
         let Self::Named(ty) = self else { return false };
         let Type::Path(path) = peeled(ty) else { return false };
         let last = path.path.segments.last();
-        last.is_some_and(|last| last.ident == "JoinHandle" || last.ident == "Ready")
+        last.is_some_and(|last| {
+            ["JoinHandle", "Ready", "Receiver"].iter().any(|it| last.ident == it)
+        })
     }
 
     /// The type as an annotation inside the function.

@@ -175,6 +175,11 @@ fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
         "label" => {
             lock.plain = false;
             match value.literal() {
+                Some(Lit::Str(text)) if text.value().contains('{') => {
+                    let why = "a label is a text, whose braces mean nothing: \
+                               `label = format!(\"order {id}\")`";
+                    return Err(Error::new(text.span(), why));
+                }
                 Some(Lit::Str(_)) | None => computed(&value),
                 Some(other) => return Err(ill_typed(&option, &other)),
             }
@@ -217,6 +222,10 @@ fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
                     value.span(),
                     "the parameters of this closure are not closed: write `|error| value`",
                 ));
+            }
+            if closure && value.is_async() {
+                let why = "nobody would await this closure: write `|error| value`";
+                return Err(Error::new(value.span(), why));
             }
             if closure && value.closure_parameters() != 1 {
                 return Err(Error::new(

@@ -1,7 +1,9 @@
 /// The one of `known` that `word` was probably meant to be.
 pub(super) fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let near = |known: &&&'a str| distance(word, known) <= 2 && distance(word, known) < word.len();
-    known.iter().filter(near).min_by_key(|known| distance(word, known)).copied()
+    let word = word.to_lowercase();
+    let far = |known: &str| distance(&word, known);
+    let near = |known: &&&'a str| far(known) <= 2 && far(known) < word.len();
+    known.iter().filter(near).min_by_key(|known| far(known)).copied()
 }
 
 /// How many characters have to be added, dropped or changed.
@@ -28,6 +30,7 @@ mod tests {
         let known = ["wait", "shared", "steal_after"];
         assert_eq!(closest("wiat", &known), Some("wait"));
         assert_eq!(closest("stealafter", &known), Some("steal_after"));
+        assert_eq!(closest("SHARED", &known), Some("shared"));
         assert_eq!(closest("timeout", &known), None);
         assert_eq!(closest("x", &known), None);
     }

@@ -391,6 +391,106 @@ async fn any<T>(t: T) -> T {
 async fn associated<I: IntoIterator>(t: I) -> I::IntoIter {
     t.into_iter()
 }
+/// The body has the word of a parameter that only the key uses.
+#[lock("a_{id}")]
+async fn in_a_loop(id: String, ids: &[u8]) -> u8 {
+    let mut n = 0;
+    for id in ids {
+        n += id;
+    }
+    n
+}
+#[lock("a_{id}", once_per = "1s")]
+fn in_a_block(id: String) -> Option<u8> {
+    {
+        let id = 5;
+        return Some(id);
+    }
+}
+#[lock("a_{name}")]
+async fn in_a_closure(name: String, ids: Vec<u8>) -> usize {
+    ids.iter().filter(|name| **name > 1).count()
+}
+#[lock("a_{name}")]
+async fn in_a_pattern(name: String, y: Option<u8>) -> u8 {
+    match y {
+        Some(name) => name,
+        None => 1,
+    }
+}
+#[lock("a_{name}")]
+async fn in_a_format(name: String) -> String {
+    format!("{name}", name = 5)
+}
+#[lock("a_{n}", wait = format!("{name}").len() < 3, otherwise = 5)]
+async fn in_an_option(n: u8, name: String) -> u8 {
+    (|name: u8| name + 1)(n)
+}
+/// The guard has the word of a parameter.
+#[lock("a_{id}", guard = id, on_lost = "error")]
+fn as_guard(id: String) -> Result<u64, LockError> {
+    Ok(id.token().get())
+}
+#[lock("a_{id}", guard = id)]
+async fn as_guard_async(id: String) -> u64 {
+    id.token().get()
+}
+/// Constants in patterns.
+#[lock("a_{x}")]
+async fn constants(x: u8, (None | Some(_)): Option<String>) -> Option<u8> {
+    if x > 3 {
+        return None;
+    }
+    Some(x)
+}
+struct Phantom<T>(std::marker::PhantomData<T>);
+#[lock("a_{x}")]
+async fn unit<T>(x: u8, Phantom(std::marker::PhantomData): Phantom<T>) -> u8 {
+    use std::marker::PhantomData;
+    let _: PhantomData<T> = PhantomData;
+    x
+}
+/// `<=` behind a type.
+#[lock("a", wait = n as u16 <= 3, permits = 2)]
+fn compared(n: u8) -> Option<()> {
+    None.filter(|()| n > 3)
+}
+fn compared_block(n: u8) -> Result<u8, LockError> {
+    locks::block::lock!("a", wait = n as u16 <= 3 => { n + 1 })
+}
+/// A closure's own ways out.
+fn ways_out() -> impl Future<Output = Result<usize, LockError>> {
+    async {
+        locks::block::lock!(async "a", on_lost = "cancel" => {
+            let read = |text: &str| Ok::<u8, std::num::ParseIntError>(text.parse::<u8>()? + 1);
+            ["1", "x"].into_iter().filter_map(|text| read(text).ok()).filter(|n| { return *n > 1; }).count()
+        })
+    }
+}
+/// By-value methods of everything.
+mod blanket {
+    pub trait Marks: Sized {
+        fn mark_done(self) -> u8 {
+            0
+        }
+    }
+    impl<T> Marks for T {}
+    #[locks::lock("e", once_per = "1s")]
+    pub fn marked(n: u8) -> Option<u8> {
+        Some(n.mark_done())
+    }
+}
+/// The key is made of what the function finds out before its future.
+struct Service {
+    id: u8,
+}
+impl Service {
+    #[lock("s_{id}")]
+    fn call(&mut self) -> Pin<Box<dyn Future<Output = u8> + Send>> {
+        let id = self.id;
+        Box::pin(async move { id })
+    }
+}
 fn is_send<T: Send>(t: T) -> T {
     t
 }

@@ -1,0 +1,3 @@
+fn main() {
+    let _ = locks::block::lock!("user" => (1));
+}

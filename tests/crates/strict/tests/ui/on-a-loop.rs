@@ -1,0 +1,4 @@
+fn main() {
+    #[locks::lock("user")]
+    loop {}
+}

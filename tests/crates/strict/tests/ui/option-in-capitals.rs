@@ -1,0 +1,6 @@
+#[locks::lock("user", SHARED)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}
