@@ -13,12 +13,14 @@ mod password;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+mod stray;
 
 use locks_core::{Backend, ErrorKind, LockError};
 
 #[cfg(feature = "net")]
 pub(crate) use self::net::{directory_of_server, made_default_directory, socket_of_server};
 use self::options::{Settings, parse_options};
+use self::stray::refuse_strays;
 use crate::defaults::Defaults;
 
 /// Every scheme that means something, whether or not this build can serve it.
@@ -282,6 +284,7 @@ struct Parsed<'a> {
 
 fn parse(url: &str, asks: Asks) -> Result<Parsed<'_>, LockError> {
     let known = Known(asks);
+    refuse_strays(url)?;
     let (name, rest) = split_scheme(url).ok_or_else(|| no_scheme(url, asks))?;
     let scheme = SCHEMES
         .iter()
@@ -344,6 +347,11 @@ fn no_scheme(url: &str, asks: Asks) -> LockError {
     }
     if let Some(scheme) = SCHEMES.iter().find(|scheme| url.eq_ignore_ascii_case(scheme.name)) {
         return refused(format!("not a URL: write `{}:`, with a colon", scheme.name));
+    }
+    // As `docker --env-file` and units hand them on, where a shell would take them away.
+    if url.starts_with(['"', '\'', '`', '\u{201c}', '\u{2018}']) {
+        let why = "not a URL: the quotes around it are a part of it: write it without them";
+        return refused(why.into());
     }
     let hint = if url.starts_with('/') { ": write `file://` before a directory" } else { "" };
     refused(format!("not a URL: it begins with no scheme{hint}; {known}"))

@@ -41,6 +41,57 @@ fn the_name_of_a_scheme_is_told_its_colon() {
 }
 
 #[test]
+fn letters_that_came_by_accident_are_no_part_of_a_url() {
+    let accidents = [
+        ("U\n", "a line break stands at the end of the URL: take it away, or write it as `%0A`"),
+        ("U\r\n", "a line break stands at the end of the URL"),
+        ("U\r", "a line break stands at the end of the URL: take it away, or write it as `%0D`"),
+        ("U ", "a blank stands at the end of the URL: take it away, or write it as `%20`"),
+        ("U\t", "a tab stands at the end of the URL: take it away, or write it as `%09`"),
+        (
+            "U\u{a0}",
+            "a blank (U+00A0) stands at the end of the URL: take it away, or write it as `%C2%A0`",
+        ),
+        ("U\0", "a control character (U+0000) stands at the end of the URL"),
+        (" U", "a blank stands at the beginning of the URL"),
+        ("\nU", "a line break stands at the beginning of the URL"),
+        ("\"U\"", "the quotes around it are a part of it: write it without them"),
+        ("'U'", "the quotes around it are a part of it"),
+        ("\u{201c}U\u{201d}", "the quotes around it are a part of it"),
+    ];
+    for scheme in SCHEMES {
+        let usual = format!("{}://hunter2/0?namespace=hunter2", scheme.name);
+        for (accident, expected) in accidents {
+            let url = accident.replace('U', &usual);
+            let text = text(&url);
+            assert!(text.contains(expected) && !text.contains("hunter2"), "{url:?}: {text}");
+        }
+    }
+    for (url, expected) in [
+        (" ", "a blank stands at the beginning of the URL"),
+        ("memory:?wait=1s\n&lease=2s", "a line break stands in the URL, as its character 16"),
+        (
+            "memory:?wait=1s&\u{1b}[0m",
+            "a control character (U+001B) stands in the URL, as its character 17",
+        ),
+    ] {
+        assert!(text(url).contains(expected), "{url:?}: {}", text(url));
+    }
+}
+
+/// The same with what is meant to be a part of it.
+#[cfg(feature = "file")]
+#[test]
+fn blanks_that_are_meant_name_a_directory() {
+    let directory = env::temp_dir().join(format!("locks-url-blanks-{}", std::process::id()));
+    for (name, called) in [("a b%20", "a b "), ("%0Ac", "\nc")] {
+        let backend = open(&format!("file://{}/{name}", directory.display())).unwrap();
+        assert_eq!(backend.about().name, format!("file://{}/{called}", directory.display()));
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn a_known_scheme_that_is_missing_says_why() {
     for scheme in SCHEMES {
         let Err(Missing(why)) = &scheme.open else { continue };
