@@ -11,7 +11,7 @@ use locks_net::{Authority, Certificate, Fingerprint, Secret};
 use locks_net::{NetBackend, NetBuilder};
 
 #[cfg(feature = "tcp")]
-use super::options::NO_SECRETS;
+use super::options::{NO_SECRETS, host_and_port};
 use super::options::{Settings, parse_duration};
 use super::{absolute_path, refused};
 
@@ -150,29 +150,17 @@ fn address(place: &str) -> Result<String, LockError> {
     if host.contains('@') {
         return Err(refused(format!("`locks:` knows no users, and {NO_SECRETS}")));
     }
-    if host.is_empty() || host.contains('/') {
-        let why =
-            "`locks:` takes a host, and a port if it is not 7420: `locks://locks.example.org:7420`";
-        return Err(refused(why.into()));
+    if host.contains(',') {
+        return Err(refused("`locks:` takes one host: a lock is at one server".into()));
     }
-    let (name, port) = match host.rsplit_once(':') {
-        _ if host.ends_with(']') => (host, None),
-        Some((name, port)) => (name, Some(port)),
-        None => (host, None),
-    };
-    if name.contains(':')
-        && name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).is_none()
-    {
-        let why =
-            "an address with colons stands in brackets before its port, as in `locks://[::1]:7420`";
-        return Err(refused(why.into()));
+    let example =
+        "`locks:` takes a host, and a port if it is not 7420: `locks://locks.example.org:7420`";
+    if host.contains('/') {
+        return Err(refused(example.into()));
     }
-    match port.map(str::parse::<u16>) {
-        None => Ok(format!("{name}:{PORT}")),
-        Some(Ok(port)) if port != 0 => Ok(format!("{name}:{port}")),
-        Some(_) => Err(refused(
-            "the port of `locks:` is no number from 1 to 65535, as in `locks://locks.example.org:7420`".into(),
-        )),
+    match host_and_port("locks", host, PORT)? {
+        ("", _) => Err(refused(example.into())),
+        (name, port) => Ok(format!("{name}:{port}")),
     }
 }
 

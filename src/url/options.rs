@@ -68,21 +68,43 @@ impl Settings {
 }
 
 /// A host, in brackets if it is there in those, and a port, of a server of `scheme`.
-#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis", feature = "tcp"))]
 pub(super) fn host_and_port<'a>(
     scheme: &str,
     text: &'a str,
     usual: u16,
 ) -> Result<(&'a str, u16), LockError> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => {
-            let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-                refused(format!("a port of `{scheme}:` is no number from 1 to 65535"))
-            })?;
-            Ok((host, port))
-        }
-        _ => Ok((text, usual)),
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    // Where a server may listen on a socket.
+    let is_directory = host.starts_with('/') || host.starts_with("%2F") || host.starts_with("%2f");
+    // Else the last group of an address would be its port, and the rest another address.
+    if !is_directory && host.contains([':', '[', ']']) && !is_in_brackets(host) {
+        return Err(refused(format!(
+            "an address with colons stands in brackets before its port, as in \
+             `{scheme}://[2001:db8::1]:{usual}`"
+        )));
     }
+    if !is_directory && text.contains(char::is_whitespace) {
+        return Err(refused(format!("a host of `{scheme}:` has a blank in it")));
+    }
+    let port = match port {
+        None => usual,
+        Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+            refused(format!("a port of `{scheme}:` is no number from 1 to 65535"))
+        })?,
+    };
+    Ok((host, port))
+}
+
+/// Whether it is an address of IPv6 in brackets, perhaps with the name of an interface.
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis", feature = "tcp"))]
+fn is_in_brackets(host: &str) -> bool {
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let address = inside.and_then(|inside| inside.split('%').next());
+    address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 /// What stands before the path of a server's URL, and the path.

@@ -164,6 +164,7 @@ mod tests {
             ("redis://app@db:7000/3?fresh=yes&lease=30s&namespace=billing", "redis://db:7000"),
             ("redis://[::1]:7000?evictable=allow&connect=1s&label=x", "redis://[::1]:7000"),
             ("redis://[::1]", "redis://[::1]:6379"),
+            ("redis://[fe80::1%eth0]:7000", "redis://[fe80::1%eth0]:7000"),
             ("redis://a,b:7000,[::1]", "redis://a:6379,b:7000,[::1]:6379"),
             ("rediss://db?connect=1s&max_lag=10s", "rediss://db:6379"),
             (

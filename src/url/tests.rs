@@ -194,16 +194,64 @@ fn locks_urls_say_what_is_wrong_with_them() {
     for (url, expected) in [
         ("locks:", "`locks:` takes a host"),
         ("locks://127.0.0.1:7420/locks", "`locks:` takes a host"),
-        ("locks://127.0.0.1:99999", "the port of `locks:` is no number"),
-        ("locks://localhost:0", "the port of `locks:` is no number"),
-        ("locks://[::1]:http", "the port of `locks:` is no number"),
-        ("locks://::1:7420", "stands in brackets before its port"),
+        ("locks://127.0.0.1:99999", "a port of `locks:` is no number"),
+        ("locks://localhost:0", "a port of `locks:` is no number"),
+        ("locks://[::1]:http", "a port of `locks:` is no number"),
+        ("locks://a:1,b:2", "`locks:` takes one host"),
+        ("locks://:7420", "`locks:` takes a host"),
         ("locks://127.0.0.1:7420?users=1", "`secret_file`, `ca`, `pin`, `cert` and `key`"),
         ("locks://host?cert=/a", "options `cert` and `key` go together"),
         ("locks://host?cert=/none&key=/none", "`/none` cannot be read"),
         ("locks://host?secret_file=/none", "make one for it with `locks secret`"),
     ] {
         assert!(text(url).contains(expected), "{url}: {}", text(url));
+    }
+}
+
+/// Where a host is named: what stands before it, and behind it.
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis", feature = "tcp"))]
+const HOSTS: &[(&str, &str)] = &[
+    #[cfg(feature = "tcp")]
+    ("locks://", ""),
+    #[cfg(feature = "redis")]
+    ("redis://", "/0"),
+    #[cfg(feature = "redis")]
+    ("redis://app@db,", "/0?sentinel=mymaster"),
+    #[cfg(feature = "postgres")]
+    ("postgres://app@", "/x?sslmode=disable"),
+    #[cfg(feature = "postgres")]
+    ("postgres:///x?host=", "&sslmode=disable"),
+    #[cfg(feature = "postgres")]
+    ("postgres://127.0.0.1/x?listen=", ""),
+    #[cfg(feature = "etcd")]
+    ("etcd://", "/billing"),
+];
+
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis", feature = "tcp"))]
+#[test]
+fn an_address_with_colons_wants_brackets_wherever_a_host_is_named() {
+    for (before, behind) in HOSTS {
+        for (host, expected) in [
+            ("2001:db8::1", "stands in brackets before its port, as in `"),
+            ("2001:db8::5:1", "stands in brackets before its port"),
+            ("::1", "stands in brackets before its port"),
+            ("[::1:7391", "stands in brackets before its port"),
+            ("::1]:7391", "stands in brackets before its port"),
+            ("[::1]x:7391", "stands in brackets before its port"),
+            ("[]:7391", "stands in brackets before its port"),
+            ("[db]:7391", "stands in brackets before its port"),
+            ("a b:7391", "has a blank in it"),
+            ("db:", "is no number from 1 to 65535"),
+        ] {
+            let url = format!("{before}{host}{behind}");
+            assert!(text(&url).contains(expected), "{url}: {}", text(&url));
+        }
+        for host in ["[2001:db8::1]", "[2001:db8::1]:7391"] {
+            let url = format!("{before}{host}{behind}");
+            // That of a lock server has no secret.
+            let said = open(&url).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.is_empty() || said.contains("needs the server's secret"), "{url}: {said}");
+        }
     }
 }
 
