@@ -8,6 +8,8 @@ use redis::RedisError;
 pub(super) struct Remedy {
     /// Against an unknown user or a wrong password.
     pub(super) user: &'static str,
+    /// Whether a user was named, and no password.
+    pub(super) is_without_password: bool,
     /// Against a missing right.
     pub(super) rights: &'static str,
 }
@@ -15,6 +17,7 @@ pub(super) struct Remedy {
 /// At servers. The rights are those of the manual.
 pub(super) const SERVER: Remedy = Remedy {
     user: "name the user in the URL, and the file of the password by `password_file=`",
+    is_without_password: false,
     rights: "`+info +hello +asking +eval +evalsha +script|load +subscribe +scan +time +hmget +hget +hset \
              +hdel +hgetall +hincrby +exists +pexpire +pttl +publish`, on the keys and channels of its \
              namespace, as in `~{billing}:* &{billing}:*`",
@@ -24,6 +27,7 @@ pub(super) const SERVER: Remedy = Remedy {
 pub(super) const SENTINEL: Remedy = Remedy {
     user: "Sentinels have users of their own: name the file of the password by \
            `sentinel_password_file=`, and the user, if it is not the default one, by `sentinel_user=`",
+    is_without_password: false,
     rights: "`+hello +sentinel|master +sentinel|masters +subscribe` at the Sentinels, on their channel \
              `&+switch-master`",
 };
@@ -125,6 +129,11 @@ fn missing(name: &str, detail: &str, remedy: Remedy) -> RedisFault {
 }
 
 fn unauthorized(name: &str, remedy: Remedy) -> LockError {
-    let text = format!("`{name}` refuses the user or its password: {}", remedy.user);
+    // The user is not repeated: it may be a password that was written in its place.
+    let what = match remedy.is_without_password {
+        true => "the user that is named to it without a password",
+        false => "the user or its password",
+    };
+    let text = format!("`{name}` refuses {what}: {}", remedy.user);
     LockError::new(ErrorKind::Unauthorized, "").with_backend(name).with_message(text)
 }

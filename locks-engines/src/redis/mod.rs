@@ -163,7 +163,8 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets the user at the Sentinels, where it is not the default one.
+    /// Sets the user at the Sentinels, where it is not the default one; without a password it is
+    /// one that has none.
     pub fn sentinel_user(mut self, user: impl Into<String>) -> Self {
         self.sentinel_user = Some(user.into());
         self
@@ -202,7 +203,7 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets the user, where it is not the default one.
+    /// Sets the user, where it is not the default one; without a password it is one that has none.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
@@ -383,6 +384,7 @@ impl RedisBuilder {
         let share = self.connect / u32::try_from(in_turn).unwrap_or(u32::MAX).max(1);
         // Why it was not reached is said before a request gives up without a reason.
         let reach = (share * 3 / 4).max(SHORTEST.min(self.connect));
+        let remedy = Remedy { is_without_password: settings.password() == Some(""), ..remedy };
         Dialer { tls, settings, reach, remedy, old: AtomicBool::new(false) }
     }
 }
@@ -395,7 +397,8 @@ fn settings(user: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
     if let Some(user) = user {
         settings = settings.set_username(user);
     }
-    if let Some(password) = password {
+    // Without a password the client would not name the user, and be the default one.
+    if let Some(password) = password.or(user.map(|_| "")) {
         settings = settings.set_password(password);
     }
     settings

@@ -82,6 +82,25 @@ fn a_password_is_asked_for_and_never_shown() {
 }
 
 #[test]
+fn a_user_without_a_password_is_that_user() {
+    let server = Server::start();
+    server.command(&["ACL", "SETUSER", "free", "on", "nopass", "~*", "&*", "+@all"]);
+    server.command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all"]);
+    let user = |user: &str| server.builder().user(user).build().unwrap().into_backend();
+    let guard = user("free").named("k").acquire().unwrap();
+    let clients = server.command(&["CLIENT", "LIST"]);
+    assert!(clients.contains("user=free"), "{clients}");
+    drop(guard);
+    for name in ["nosuch", "app"] {
+        let error = refusal(&user(name));
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{name}: {error}");
+        let text = error.to_string();
+        assert!(text.contains("refuses the user that is named to it without a password"), "{text}");
+        assert!(text.contains("`password_file=`"), "{text}");
+    }
+}
+
+#[test]
 fn a_user_without_the_rights_hears_which_it_needs() {
     let server = Server::start();
     server.command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+ping", "+info", "+hello"]);

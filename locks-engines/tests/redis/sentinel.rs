@@ -270,6 +270,22 @@ fn a_user_without_the_rights_at_sentinels_hears_which_it_needs_there() {
     drop(user("watch").build().unwrap().into_backend().named("k").acquire().unwrap());
 }
 
+#[test]
+fn a_user_at_sentinels_without_a_password_is_that_user() {
+    let server = Server::start();
+    let rights = "+hello +sentinel|master +sentinel|masters +subscribe";
+    let own = || format!("user free on nopass {rights} &+switch-master\n");
+    let sentinel = Sentinel::start(server.port, own);
+    let user = |user| at(&[sentinel.port]).sentinel_user(user);
+    let backend = user("free").build().unwrap().into_backend();
+    let _guard = backend.named("k").acquire().unwrap();
+    until(|| sentinel.command(&["CLIENT", "LIST"]).contains("user=free"));
+    let error = refusal(user("nosuch"));
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("without a password") && text.contains("`sentinel_user=`"), "{text}");
+}
+
 /// What a Sentinel of a test's making says: the epoch and the port of its primary.
 #[derive(Clone)]
 struct Says {
