@@ -8,7 +8,7 @@ use super::subject::Subject;
 use locks_core::{Caller, ErrorKind, Keys, LockBuilder, LostCause, Options, OwnerId, Request};
 
 /// Whether the backend bounds holds; if not, asserts that it says so for both bounds.
-fn bounds(subject: &Subject) -> bool {
+pub(super) fn bounds(subject: &Subject) -> bool {
     let can = subject.can().bounds;
     if !can {
         let unit = subject.unit();

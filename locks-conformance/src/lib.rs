@@ -30,6 +30,7 @@ mod children;
 mod clients;
 mod deadlock;
 mod exclusion;
+mod extremes;
 mod fairness;
 mod fencing;
 mod fixture;
@@ -293,6 +294,10 @@ macro_rules! __conformance_cases {
                 c14_the_bounds_go_together + rival,
                 c14_a_reserved_permit_is_one_permit + rival,
                 c14_several_permits_are_reserved_together + rival,
+            }
+            extremes {
+                c14_bounds_without_an_end_are_kept + rival,
+                c14_bounds_of_a_moment_are_over_at_once + rival,
             }
             capabilities {
                 c15_options_are_granted_or_refused_as_declared,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use locks_core::fork::PerProcess;
-use locks_core::{AcquisitionId, ErrorKind, LockError, Op, Wake, WakeSink};
+use locks_core::{AcquisitionId, LockError, Op, Wake, WakeSink};
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use self::silence::{SILENCE, renewal_silence};
@@ -171,12 +171,16 @@ impl<T: Target> Links<T> {
         F: Future<Output = Result<A, LockError>> + Send + 'static,
     {
         match driver::run(step(self.of_this_process().clone())) {
-            Ok(outcome) => Op::later(async move {
-                outcome.await.unwrap_or_else(|| {
-                    let why = "its client ended in the middle of a step";
-                    Err(LockError::new(ErrorKind::Unavailable, "").with_message(why))
+            Ok(outcome) => {
+                let name = self.name.clone();
+                Op::later(async move {
+                    outcome.await.unwrap_or_else(|| {
+                        let why = "its client ended in the middle of a step; if it panicked, \
+                                   standard error says where";
+                        Err(LockError::unavailable(&name, why))
+                    })
                 })
-            }),
+            }
             Err(error) => Op::failed(LockError::unavailable(&self.name, error)),
         }
     }
@@ -344,6 +348,7 @@ impl<C> Deref for Connected<C> {
 mod tests {
     use std::sync::atomic::AtomicU32;
 
+    use locks_core::ErrorKind;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -362,6 +367,16 @@ mod tests {
             link.target.ends.acquire().await.expect("it is open").forget();
             Err(LockError::unavailable(&link.name, "it is away"))
         }
+    }
+
+    #[test]
+    fn a_step_that_panics_names_its_backend() {
+        let away = Away { attempts: AtomicU32::new(0), ends: Semaphore::new(0) };
+        let links = Links::new("a server".into(), away);
+        let step = links.drive(async |_| -> Result<(), LockError> { panic!("on purpose") });
+        let error = step.block().expect_err("it panicked");
+        assert_eq!((error.kind(), error.backend()), (ErrorKind::Unavailable, Some("a server")));
+        assert!(error.to_string().contains("in the middle of a step"), "{error}");
     }
 
     #[tokio::test]

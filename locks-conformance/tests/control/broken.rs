@@ -307,6 +307,8 @@ control! {
         c11_the_bounds_begin_when_the_set_is_complete,
         c7_tokens_grow_across_the_end_of_a_hold;
     c14_at_most_ends_successor: AtMostEndsSuccessor fails c14_hold_at_most_ends_with_the_hold;
+    c14_endless_is_nothing: EndlessIsNothing fails c14_bounds_without_an_end_are_kept;
+    c14_bounds_round_up: BoundsRoundUp fails c14_bounds_of_a_moment_are_over_at_once;
     c14_at_least_from_release: AtLeastFromRelease fails c14_hold_at_least_is_over_when_the_time_is;
     c6_robbed_unnamed: RobbedUnnamed fails c6_a_thief_knows_whom_it_has_robbed;
     c9_takes_where_it_is_to_nest: TakesWhereItIsToNest fails c9_the_guard_around_is_found;

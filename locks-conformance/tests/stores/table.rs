@@ -273,7 +273,7 @@ impl Table {
         let now = self.now;
         let mut token = self.next_token(client, asked, keys);
         let lease = if self.has(Flaw::ExpiresEarly) { asked.lease / 2 } else { asked.lease };
-        let ends = asked.hold_at_most.map(|most| now + most);
+        let ends = asked.hold_at_most.map(|most| now.saturating_add(most));
         let note = match self.has(Flaw::NoteForgotten) {
             true => String::new(),
             false => asked.note.clone(),
@@ -293,7 +293,9 @@ impl Table {
                 renewed: now,
                 lease_ends: ends.map_or(now + lease, |ends| ends.min(now + lease)),
                 ends,
-                reserved_until: asked.hold_at_least.map_or(Duration::ZERO, |least| now + least),
+                reserved_until: asked
+                    .hold_at_least
+                    .map_or(Duration::ZERO, |least| now.saturating_add(least)),
                 if_done: asked.reserve == Reserve::IfDone && !self.has(Flaw::ReservesTheUndone),
                 robbed: false,
             });

@@ -102,7 +102,8 @@ impl Client {
         if acquisitions.len() == acquisitions.capacity() {
             let now = BootClock.now();
             acquisitions.retain(|_, one| {
-                now < one.lease.since.after(Duration::from_secs(one.lease.ttl) * 4)
+                // Seconds that another client has written may be any number.
+                now < one.lease.since.after(Duration::from_secs(one.lease.ttl).saturating_mul(4))
             });
         }
         acquisitions.insert(id, acquisition);

@@ -133,6 +133,10 @@ pub(crate) enum Defect {
     DoneForgotten,
     AtMostForgotten,
     AtMostEndsSuccessor,
+    /// What is too long to be counted is taken for nothing.
+    EndlessIsNothing,
+    /// It counts in whole seconds.
+    BoundsRoundUp,
     // C15
     OptionIgnored,
     EvictIgnored,

@@ -145,7 +145,7 @@ impl State {
             id,
             client,
             keys,
-            options: request.options,
+            options: self.bounded(request.options),
             caller,
             who,
             thread: std::thread::current().id(),
@@ -179,6 +179,20 @@ impl State {
             self.refuse_if_waiting(id, ErrorKind::Contended);
         }
         id
+    }
+
+    /// The options with bounds that can be added to a time: a century is for ever.
+    fn bounded(&self, mut options: Options) -> Options {
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        for bound in [&mut options.steal_after, &mut options.hold_at_most] {
+            *bound = bound.map(|bound| bound.min(CENTURY));
+        }
+        options.hold_at_least = options.hold_at_least.map(|least| match self.defect {
+            Some(Defect::EndlessIsNothing) if least > CENTURY => Duration::ZERO,
+            Some(Defect::BoundsRoundUp) => least.max(Duration::from_secs(1)),
+            _ => least.min(CENTURY),
+        });
+        options
     }
 
     /// What it calls the key, which is the key, but for its defects.

@@ -39,6 +39,8 @@ const ROUNDS: u32 = 32;
 const SPARE: u64 = 1;
 /// For how long a reservation's lease outlives it.
 const BROOM: Duration = Duration::from_secs(3);
+/// The most seconds of a lease: a century is for ever, and etcd takes no more than three.
+const LONGEST: u64 = 3_000_000_000;
 
 /// A claim under way.
 pub(super) struct Claiming<'a> {
@@ -132,7 +134,7 @@ async fn acquire(
     let lease = client.lease(&connected.rpc, ttl + SPARE).await?;
     let reserve = match claim.hold_at_least {
         Some(least) if !least.is_zero() => {
-            let ttl = whole_seconds(least.saturating_add(BROOM)).min(3_000_000_000);
+            let ttl = whole_seconds(least.saturating_add(BROOM));
             Some(client.lease(&connected.rpc, ttl).await?)
         }
         _ => None,
@@ -169,8 +171,10 @@ async fn acquire(
     })
 }
 
-pub(super) fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+/// A duration as etcd counts it, at most [`LONGEST`].
+fn whole_seconds(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    seconds.min(LONGEST)
 }
 
 impl Claiming<'_> {
