@@ -19,6 +19,10 @@ use crate::driver;
 /// The pause before a connection is tried again after a failure, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// How long it may take to reach a server at most: as long as anybody waits, and short enough to be
+/// multiplied and added to a time.
+pub(crate) const LONGEST_CONNECT: Duration = Duration::from_secs(86_400);
+
 /// What is added at most for a slow link.
 const LONGEST_GRACE: Duration = Duration::from_secs(5);
 

@@ -54,7 +54,7 @@ use self::cluster::Cluster;
 use self::layout::EtcdLayout;
 use self::rpc::Login;
 use self::store::EtcdStore;
-use crate::link::{LinkState, Links};
+use crate::link::{LONGEST_CONNECT, LinkState, Links};
 
 /// The shortest lease that etcd has.
 const SHORTEST_LEASE: Duration = Duration::from_secs(2);
@@ -162,9 +162,10 @@ impl EtcdBuilder {
 
     /// Sets the time after which a request to an unreachable cluster fails with `Unavailable`; two
     /// seconds unless set. A member that is silent for as long, or for a third of the lease if that
-    /// is less, is given up for the next.
+    /// is less, is given up for the next. More than a
+    /// day is taken for a day.
     pub fn connect(mut self, connect: Duration) -> Self {
-        self.connect = connect;
+        self.connect = connect.min(LONGEST_CONNECT);
         self
     }
 

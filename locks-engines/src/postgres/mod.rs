@@ -50,7 +50,7 @@ use self::statements::Texts;
 use self::store::PostgresStore;
 use self::target::{HintsBy, PostgresServer};
 use crate::LinkState;
-use crate::link::Links;
+use crate::link::{LONGEST_CONNECT, Links};
 
 /// A backend of locks at a PostgreSQL server; clones are handles to the same client.
 ///
@@ -223,9 +223,9 @@ impl PostgresBuilder {
     }
 
     /// Sets the time after which a request to a silent server fails with `Unavailable`; two seconds
-    /// unless set.
+    /// unless set. More than a day is taken for a day.
     pub fn connect(mut self, connect: Duration) -> Self {
-        self.connect = connect;
+        self.connect = connect.min(LONGEST_CONNECT);
         self
     }
 

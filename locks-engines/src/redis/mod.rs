@@ -52,7 +52,7 @@ use self::sentinel::Sentinels;
 use self::store::RedisStore;
 use self::target::{Discovery, RedisServer};
 use crate::LinkState;
-use crate::link::Links;
+use crate::link::{LONGEST_CONNECT, Links};
 
 /// A backend of locks at a Redis server or cluster; clones are handles to the same client.
 ///
@@ -237,9 +237,9 @@ impl RedisBuilder {
     }
 
     /// Sets the time after which a request to a silent server fails with `Unavailable`; two seconds
-    /// unless set.
+    /// unless set. More than a day is taken for a day.
     pub fn connect(mut self, connect: Duration) -> Self {
-        self.connect = connect;
+        self.connect = connect.min(LONGEST_CONNECT);
         self
     }
 
