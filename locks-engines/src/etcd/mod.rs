@@ -162,8 +162,7 @@ impl EtcdBuilder {
 
     /// Sets the time after which a request to an unreachable cluster fails with `Unavailable`; two
     /// seconds unless set. A member that is silent for as long, or for a third of the lease if that
-    /// is less, is given up for the next. More than a
-    /// day is taken for a day.
+    /// is less, is given up for the next. More than a day is taken for a day.
     pub fn connect(mut self, connect: Duration) -> Self {
         self.connect = connect.min(LONGEST_CONNECT);
         self
