@@ -40,6 +40,17 @@ pub(super) fn extent(text: &str, close: char) -> Option<Extent> {
     None
 }
 
+/// Whether the format of a hole that begins with `text` has one in it: `{id:{width}}`.
+pub(super) fn nests(text: &str) -> bool {
+    let mut parts = text.splitn(3, ['{', '}']);
+    let (before, within) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let is_word =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_');
+    before.trim_end_matches(['<', '^', '>', '.', '0', '#', '+']).ends_with(':')
+        && is_word(within)
+        && text[before.len() + 1 + within.len()..].starts_with('}')
+}
+
 /// The length of a format, up to its closing bracket. `>` also aligns: it does where another
 /// one follows that can close.
 fn spec_len(text: &str, close: char) -> Option<usize> {

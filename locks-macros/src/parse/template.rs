@@ -117,7 +117,10 @@ impl Reader<'_> {
 
     fn hole(&mut self, at: usize, close: char) -> Result<()> {
         let Some(extent) = hole::extent(&self.text[at + 1..], close) else {
-            let missing = if close == '}' {
+            let missing = if hole::nests(&self.text[at + 1..]) {
+                "a format has no hole of its own: name its width or precision with a `$` behind it, as in \
+                 `{id:width$}`"
+            } else if close == '}' {
                 "this hole is not closed: write `}` after it, or `{{` for a literal `{`"
             } else {
                 "this hole is not closed: write `>` after it, or `<<` for a literal `<`"
@@ -237,6 +240,9 @@ mod tests {
     fn a1_refuses_what_is_no_hole_and_draws_where() {
         for (text, why) in [
             ("user_{id", "not closed"),
+            ("{id:{width}}", "`{id:width$}`"),
+            ("{id: {x", "not closed"),
+            ("{id}: {x:{y", "not closed"),
             ("a<b", "`<<`"),
             ("{}", "is empty"),
             ("{0}", "by its position"),
