@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::bounds;
 use super::pending::Pending;
 use super::subject::Subject;
+use locks_core::LostCause;
 
 /// Longer than anything lives, in every unit that it may be counted in.
 const ENDLESS: [Duration; 3] =
@@ -11,7 +13,7 @@ const ENDLESS: [Duration; 3] =
 
 /// A bound that is longer than what it is counted with is for ever, and none turns round.
 pub(super) fn c14_bounds_without_an_end_are_kept(subject: &Subject) {
-    if !super::bounds::bounds(subject) {
+    if !bounds::bounds(subject) {
         return;
     }
     for (number, endless) in ENDLESS.into_iter().enumerate() {
@@ -47,9 +49,22 @@ pub(super) fn c14_bounds_without_an_end_are_kept(subject: &Subject) {
     }
 }
 
+/// A hold that is over before its guard is there keeps its key from nobody.
+pub(super) fn c14_hold_at_most_a_moment_is_lost_at_once(subject: &Subject) {
+    if !bounds::bounds(subject) {
+        return;
+    }
+    let guard = subject.take(subject.lock("k").hold_at_most(Duration::from_nanos(1)));
+    subject.advance(subject.late());
+    subject.assert_lost(&guard, LostCause::HeldTooLong);
+    drop(subject.take(subject.try_lock("k")));
+    drop(guard);
+    subject.assert_free("k");
+}
+
 /// Neither a moment nor none at all keeps a key, or is taken for no bound.
 pub(super) fn c14_bounds_of_a_moment_are_over_at_once(subject: &Subject) {
-    if !super::bounds::bounds(subject) {
+    if !bounds::bounds(subject) {
         return;
     }
     for (number, moment) in [Duration::ZERO, Duration::from_nanos(1)].into_iter().enumerate() {

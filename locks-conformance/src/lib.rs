@@ -298,6 +298,7 @@ macro_rules! __conformance_cases {
             extremes {
                 c14_bounds_without_an_end_are_kept + rival,
                 c14_bounds_of_a_moment_are_over_at_once + rival,
+                c14_hold_at_most_a_moment_is_lost_at_once,
             }
             capabilities {
                 c15_options_are_granted_or_refused_as_declared,

@@ -32,6 +32,8 @@ mod slow;
 mod store;
 #[path = "leased/table.rs"]
 mod table;
+#[path = "leased/too_late.rs"]
+mod too_late;
 #[cfg(feature = "tracing")]
 #[path = "leased/unobserved.rs"]
 mod unobserved;

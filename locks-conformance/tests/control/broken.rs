@@ -304,6 +304,7 @@ control! {
     c14_at_most_forgotten: AtMostForgotten fails
         c14_hold_at_most_ends_the_hold,
         c14_hold_at_most_needs_no_waiter,
+        c14_hold_at_most_a_moment_is_lost_at_once,
         c11_the_bounds_begin_when_the_set_is_complete,
         c7_tokens_grow_across_the_end_of_a_hold;
     c14_at_most_ends_successor: AtMostEndsSuccessor fails c14_hold_at_most_ends_with_the_hold;

@@ -40,6 +40,8 @@ pub(super) struct Pending<S: LeaseStore> {
     /// When the lease was last extended by a renewal, if it was.
     renewed: Option<Moment>,
     granted: Option<Token>,
+    /// How often it was granted, and its own bound was over when that was heard of.
+    too_late: u32,
     stolen_from: Vec<LeaseEntry>,
 }
 
@@ -52,6 +54,10 @@ enum StepAnswer {
 
 /// After the first refusal; short, because most holds are.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
+
+/// How often a request is granted what is over by its own bound before it is handed that (C8): the
+/// process may have been stopped once, but then the bound is shorter than the way to the store.
+const TOO_LATE: u32 = 3;
 
 impl<S: LeaseStore> Pending<S> {
     pub(super) fn new(client: &Arc<Client<S>>, claim: LeaseClaim, waited: Duration) -> Self {
@@ -68,6 +74,7 @@ impl<S: LeaseStore> Pending<S> {
             since: None,
             renewed: None,
             granted: None,
+            too_late: 0,
             stolen_from: Vec::new(),
         }
     }
@@ -95,11 +102,17 @@ impl<S: LeaseStore> Pending<S> {
             let answer = by(clock, outlook.limit(), self.ask()).await;
             let now = clock.now();
             match answer {
-                Some(Ok(Claimed::Granted(token) | Claimed::Stolen { token, .. })) => {
+                Some(Ok(Some(Claimed::Granted(token) | Claimed::Stolen { token, .. }))) => {
                     return Ok((self.take_in(token), token));
                 }
-                Some(Ok(Claimed::Refused(refusal))) => outlook.refused(refusal, self.sent, now),
-                Some(Ok(Claimed::NotYet(left))) => outlook.not_before(now.after(left), now),
+                Some(Ok(Some(Claimed::Refused(refusal)))) => {
+                    outlook.refused(refusal, self.sent, now);
+                }
+                Some(Ok(Some(Claimed::NotYet(left)))) => outlook.not_before(now.after(left), now),
+                Some(Ok(None)) => {
+                    outlook.granted_in_vain(now);
+                    continue;
+                }
                 Some(Err(error)) if is_refusal(&error) => {
                     return Err(about(&keys[0], error));
                 }
@@ -118,17 +131,22 @@ impl<S: LeaseStore> Pending<S> {
     }
 
     /// Asks the store, or goes on waiting for the answer to what it was asked. A grant whose
-    /// validity is past costs a renewal first (C8); if it is gone by then, or its longest time is
-    /// over (C14), it is claimed anew, by another name.
-    async fn ask(&mut self) -> Result<Claimed, LockError> {
+    /// validity is past costs a renewal first (C8); if it is gone by then, it is claimed anew, by
+    /// another name. `None` if it is to be, because its longest time was over (C14).
+    async fn ask(&mut self) -> Result<Option<Claimed>, LockError> {
         let validity = self.claim.lease - margin(self.claim.lease);
         loop {
             let now = self.client.clock.now();
             if let (Some(token), Some(since)) = (self.granted, self.since) {
                 if self.claim.hold_at_most.is_some_and(|most| since.after(most) <= now) {
+                    self.too_late += 1;
+                    if self.too_late >= TOO_LATE {
+                        return Ok(Some(Claimed::Granted(token)));
+                    }
                     self.claim_anew();
+                    return Ok(None);
                 } else if now < self.renewed.unwrap_or(since).after(validity) {
-                    return Ok(Claimed::Granted(token));
+                    return Ok(Some(Claimed::Granted(token)));
                 }
             }
             let step = match &mut self.step {
@@ -153,7 +171,7 @@ impl<S: LeaseStore> Pending<S> {
                     // It was not held when this was answered, but an earlier claim may come yet.
                     self.since = self.unknown.then_some(self.sent);
                     self.renewed = None;
-                    return Ok(refused);
+                    return Ok(Some(refused));
                 }
                 Ok(StepAnswer::Renewed(Renewed::Kept)) => self.renewed = Some(self.sent),
                 Ok(StepAnswer::Renewed(Renewed::Gone(_))) => self.claim_anew(),

@@ -106,6 +106,13 @@ impl Outlook {
         (self.word, self.heard, self.unanswered) = (Word::NotBefore(at), now, None);
     }
 
+    /// The store has granted what was over by then, and is to be asked once more: that is another
+    /// first answer.
+    pub(super) fn granted_in_vain(&mut self, now: Moment) {
+        (self.word, self.heard, self.unanswered) = (Word::Nothing, now, None);
+        self.first_answer_by = now.after(self.connect);
+    }
+
     pub(super) fn failed(&mut self, error: LockError) {
         if let Some((_, failure)) = &mut self.unanswered {
             *failure = Some(error);

@@ -34,6 +34,12 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX).min(4_000_000_000_000_000)
 }
 
+/// A bound that may be left out: `0`.
+fn bound(most: Option<Duration>) -> i64 {
+    // One of less than a microsecond is a bound all the same.
+    most.map_or(0, |most| micros(most).max(1))
+}
+
 /// A duration that may be left out: `-1`.
 fn optional(duration: Option<Duration>) -> i64 {
     duration.map_or(-1, micros)
@@ -125,7 +131,7 @@ impl LeaseStore for PostgresStore {
                 Reserve::Always => micros(claim.hold_at_least.unwrap_or(none)),
                 Reserve::IfDone => -micros(claim.hold_at_least.unwrap_or(none)),
             }),
-            Box::new(micros(claim.hold_at_most.unwrap_or(none))),
+            Box::new(bound(claim.hold_at_most)),
             Box::new(waited),
             Box::new(keep),
             Box::new(micros(longest)),

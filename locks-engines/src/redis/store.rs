@@ -39,6 +39,12 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(4_000_000_000_000_000)
 }
 
+/// A bound that may be left out: `0`.
+fn bound(most: Option<Duration>) -> u64 {
+    // One of less than a microsecond is a bound all the same.
+    most.map_or(0, |most| micros(most).max(1))
+}
+
 /// A duration that may be left out: `-1`.
 fn optional(duration: Option<Duration>) -> String {
     duration.map_or_else(|| "-1".to_owned(), |duration| micros(duration).to_string())
@@ -239,7 +245,7 @@ impl LeaseStore for RedisStore {
                 Reserve::Always => micros(claim.hold_at_least.unwrap_or(none)).to_string(),
                 Reserve::IfDone => format!("-{}", micros(claim.hold_at_least.unwrap_or(none))),
             },
-            micros(claim.hold_at_most.unwrap_or(none)).to_string(),
+            bound(claim.hold_at_most).to_string(),
             waited,
             keep.to_string(),
             micros(longest).to_string(),
