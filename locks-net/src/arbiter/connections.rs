@@ -91,16 +91,18 @@ impl Arbiter {
         let session = self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?;
         session.heard = now;
         session.channel.acknowledged(ack)?;
+        // What was not understood has not arrived: it comes again, and so its client hears of it.
+        let call = match number > session.channel.applied() {
+            true => Some(Call::decode(message)?),
+            false => None,
+        };
         let is_over = number == 0 || session.channel.arrived(number)? == Arrived::Repeated;
         if session.long_list.is_some() {
             self.go_on_listing(realm);
             self.go_on_with_lists();
         }
-        if is_over {
-            return Ok(After::Frame);
-        }
+        let Some(call) = call.filter(|_| !is_over) else { return Ok(After::Frame) };
         let session = self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?;
-        let call = Call::decode(message)?;
         if session.is_restored != matches!(call, Call::Holding { .. }) {
             return Err(Malformed(
                 "what still matters is told first after a restart, and only then",

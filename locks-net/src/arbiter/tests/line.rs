@@ -218,6 +218,13 @@ impl Line {
         world.arbiter.receive(self.id, &bytes);
     }
 
+    /// Says what is no call.
+    pub(super) fn say_nonsense(&mut self, world: &mut World) {
+        let mut bytes = Vec::new();
+        self.channel.send(&[200], world.clock.now(), Some(&mut bytes));
+        world.arbiter.receive(self.id, &bytes);
+    }
+
     /// Says the first half of a frame.
     pub(super) fn say_half(&self, world: &mut World) {
         world.arbiter.receive(self.id, &100_u32.to_le_bytes());

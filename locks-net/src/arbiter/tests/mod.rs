@@ -347,6 +347,25 @@ fn n1_a_session_that_is_resumed_with_nonsense_ends_without_a_connection() {
     assert!(two.granted(&mut world, wants).is_some());
 }
 
+/// Its client would wait for an answer that never comes.
+#[test]
+fn n1_a_call_that_is_not_understood_has_not_arrived() {
+    let mut world = World::new();
+    let mut one = world.local(1);
+    let held = one.ask(&mut world, "k", |_| {});
+    assert!(one.granted(&mut world, held).is_some());
+    let closed = |world: &World, line: &line::Line| {
+        world.notices.iter().any(|notice| matches!(notice, Notice::Close(id) if *id == line.id))
+    };
+    one.say_nonsense(&mut world);
+    world.round();
+    assert!(closed(&world, &one));
+    // It is repeated there.
+    assert_eq!(one.resume(&mut world), How::Resumed);
+    assert_eq!(one.opened.applied, 1);
+    assert!(closed(&world, &one));
+}
+
 #[test]
 fn n4_what_is_granted_in_one_moment_is_written_down_from_the_outside_in() {
     let mut world = World::new();
