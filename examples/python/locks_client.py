@@ -34,6 +34,7 @@ REASONS = {1: "Contended", 2: "Timeout", 3: "Deadlock", 4: "Lost", 5: "InvalidKe
 CAUSES = {1: "stolen", 2: "held too long", 3: "lease ran out", 4: "released by an administrator", 5: "session ended",
           6: "file replaced", 7: "no longer known"}
 FORKED = "this process was forked from the one that holds it, and has to acquire it itself"
+RELEASED = "it was released"
 
 
 class LockError(Exception):
@@ -49,7 +50,7 @@ class Contended(LockError):
 
 
 class Lost(LockError):
-    """It was held, and is not any more; `cause` is one of `CAUSES`, or `FORKED`."""
+    """It was held, and is not any more; `cause` is one of `CAUSES`, or `FORKED`, or `RELEASED`."""
 
     def __init__(self, cause):
         super().__init__("Lost", f"the lock is lost: {cause}")
@@ -113,6 +114,14 @@ def text(value, most):
 
 def duration(seconds):
     return struct.pack("<Q", min(int(seconds * 1e9), 2**64 - 1))
+
+
+def check_seconds(**given):
+    """Refuses what is no time. The thread that sends it could tell nobody."""
+    for name, value in given.items():
+        if value is not None and not 0 <= value < float("inf"):
+            never = ", and for ever is `None`" if name == "timeout" else ""
+            raise LockError("LimitExceeded", f"`{name}` is a number of seconds, and not {value}{never}")
 
 
 class Reader:
@@ -291,6 +300,8 @@ def place_of(url, secret_file=None, user=None):
     if scheme == "unix":
         home = pwd.getpwuid(os.getuid()).pw_dir
         user = int(options["user"]) if "user" in options else user
+        if place and not place.startswith("/"):
+            raise ValueError("`unix:` takes an absolute path, as in `unix:///run/locks/locks.sock`")
         return UnixPlace(urllib.parse.unquote(place) or f"{home}/.local/state/locks/serve/locks.sock", user)
     if scheme == "locks":
         if address := re.fullmatch(r"(\[[^/]+\]|[^:/@]+)(?::(\d+))?/?", place):
@@ -319,7 +330,7 @@ class Hold:
         with self._client._changed:
             if self._cause is None and not self._done and now() >= self._client._valid_until(self._lease):
                 self._client._lose(self, CAUSES[3])
-            return self._cause
+            return self._cause or (RELEASED if self._done else None)
 
     def check(self):
         """Raises `Lost` once it is not held any more."""
@@ -366,6 +377,7 @@ class Client:
     `connect` is how long the server may take to be reached, and to answer what needs no waiting."""
 
     def __init__(self, url, *, label=None, secret_file=None, lease=None, connect=2.0, user=None):
+        check_seconds(lease=lease, connect=connect)
         self._place = place_of(url, secret_file, user)
         self._label, self._lease_wanted, self._connect = label, lease, connect
         self._changed = threading.Condition(threading.RLock())
@@ -384,6 +396,7 @@ class Client:
         # Holds that were released, until the server is known to have heard: by request, each with the number of the
         # frame whose acknowledgement says so, or None while that has not been sent.
         self._endings = {}
+        self._repeated, self._repeats = None, 0  # the oldest frame that was repeated, and how often in a row
         self._heard = self._pinged = self._dropped = 0.0
         self._trouble, self._fatal, self._closed = "not connected yet", None, False
         self._thread = threading.Thread(target=self._run, name="locks-client", daemon=True)
@@ -399,7 +412,14 @@ class Client:
             raise LockError("InvalidKey", "a key has 1 to 1,024 bytes of UTF-8, and no NUL")
         if permits is not None and not 1 <= take <= permits or permits is None and take != 1:
             raise LockError("PermitsMismatch", "`take` is at least 1, and no more than `permits` has")
-        asked, timeout = now(), None if timeout is None else max(timeout, 0)
+        if permits is not None and shared:
+            raise LockError("PermitsMismatch", "`permits` and `shared` exclude each other: leave one of them out")
+        if permits is not None and permits >= 2**32:
+            raise LockError("LimitExceeded", f"`permits` is at most {2**32 - 1}, and not {permits}")
+        if timeout is not None and timeout < 0:
+            timeout = 0                 # a wait that was over before is none
+        check_seconds(timeout=timeout, steal_after=steal_after, lease=lease, hold_at_most=hold_at_most)
+        asked = now()
         thread = struct.pack("<BQ", 1, thread_number())
         given = [(8, steal_after), (9, lease), (11, hold_at_most)]
 
@@ -683,8 +703,7 @@ class Client:
             self._socket = connection
             if how == 2:
                 self._acknowledged(applied)
-                for number, message, _ in list(self._sent):
-                    self._put(number, message)
+                self._repeat()
             else:
                 self._sent.clear()
                 self._unended.clear()
@@ -704,6 +723,17 @@ class Client:
                 self._endings = {request: (hold, number) for request, (hold, _) in self._endings.items()}
             self._changed.notify_all()
         return connection
+
+    def _repeat(self):
+        """Says once more what has not arrived; but not for ever what the server closes the connection over each time."""
+        oldest = self._sent[0][0] if self._sent else None
+        self._repeats = self._repeats + 1 if oldest and oldest == self._repeated else 0
+        self._repeated = oldest
+        if self._repeats >= 3:
+            raise LockError("Protocol", "the lock server closes the connection each time over something that this "
+                                        "client says: the two disagree on the protocol")
+        for number, message, _ in list(self._sent):
+            self._put(number, message)
 
     def _say_holding(self):
         held, waiting = sorted(self._holds), sorted(self._waiting)

@@ -55,16 +55,23 @@ def connection(wanted):
     return wanted
 
 
+def nonsense():
+    """Asks for something that no server knows."""
+    return client._call(lambda call: b"\xc8")
+
+
 COMMANDS = {
     "acquire": acquire,
     "close": lambda: client.close() or "closed",
     "connect": connect,
+    "nonsense": nonsense,
     "connection": connection,
     "check": lambda name: holds[name].lost or "held",
     "forked": forked,
     "wait_lost": lambda name: holds[name].wait_lost(30) or "held",
     "renew": lambda name: holds[name].renew() or "renewed",
     "release": lambda name: holds.pop(name).release() or "released",
+    "release_and_check": lambda name: holds[name].release() or holds[name].check() or "held",
 }
 
 for line in sys.stdin:

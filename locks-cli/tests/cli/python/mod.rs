@@ -172,6 +172,46 @@ fn python_reads_all_that_is_said_of_holders_and_says_no_nonsense() {
     assert_eq!(python.ask(&["release", "a"]), "ok released");
 }
 
+/// What no server takes is refused before it is said, and by the name of what it is about.
+#[test]
+fn c15_python_refuses_what_no_server_takes() {
+    let place = Place::new();
+    let (_hand, mut python) = Hand::with_session(&place, PATIENCE, false);
+    let contradictory = "`permits` and `shared` exclude each other";
+    for (options, kind, expected) in [
+        (&["1", "shared=1", "permits=2"][..], "PermitsMismatch", contradictory),
+        (&["1", "permits=0"], "PermitsMismatch", "`take` is at least 1"),
+        (&["1", "permits=4294967296"], "LimitExceeded", "`permits` is at most 4294967295"),
+        (&["inf"], "LimitExceeded", "`timeout` is a number of seconds, and not inf, and for ever"),
+        (&["nan"], "LimitExceeded", "`timeout` is a number of seconds, and not nan"),
+        (&["1", "steal_after=-5"], "LimitExceeded", "`steal_after` is a number of seconds, and"),
+        (&["1", "hold_at_most=inf"], "LimitExceeded", "`hold_at_most` is a number of seconds"),
+        (&["1", "lease=nan"], "LimitExceeded", "`lease` is a number of seconds, and not nan"),
+    ] {
+        let answer = python.ask(&[&["acquire", "a", "k"], options].concat());
+        assert!(answer.starts_with(&format!("{kind} {expected}")), "{options:?}: {answer}");
+    }
+}
+
+#[test]
+fn c8_python_knows_that_what_it_released_is_not_held() {
+    let (place, _serving, _rust) = place();
+    let mut python = Python::start(place.url());
+    python.acquire(&["a", "k", "10"]);
+    let answer = python.ask(&["release_and_check", "a"]);
+    assert_eq!(answer, "Lost the lock is lost: it was released");
+    assert_eq!(python.ask(&["check", "a"]), "ok it was released");
+}
+
+/// It does not ask for ever.
+#[test]
+fn python_gives_up_over_what_the_server_does_not_understand() {
+    let (place, _serving, _rust) = place();
+    let mut python = Python::start(place.url());
+    let answer = python.ask(&["nonsense"]);
+    assert!(answer.starts_with("Protocol the lock server closes the connection"), "{answer}");
+}
+
 /// Row 49: by a server by hand, which speaks versions 2 to 5.
 #[test]
 fn python_that_shares_no_version_with_a_server_says_what_that_says() {
@@ -271,6 +311,8 @@ fn python_says_what_is_wrong_with_a_url_or_a_secret() {
         ("", "a URL of a lock server is `unix:`, `unix:///path` or `locks://host:port`"),
         ("redis://host", "a URL of a lock server is"),
         ("locks://host:port", "a URL of a lock server is"),
+        ("unix:locks.sock", "`unix:` takes an absolute path, as in `unix:///run/locks/locks.sock`"),
+        ("unix://host/locks.sock", "`unix:` takes an absolute path"),
         ("locks://host", "`locks:` needs the server's secret"),
         ("locks://host?pin=1", "this client knows no option `pin` of `locks:`, only `secret_file`"),
         (&secret, "close it to others with `chmod 6"),
