@@ -202,9 +202,7 @@ pub(super) const NO_PASSWORDS: &str = "a URL is no place for a password, since l
 
 /// What an option of that name says, longer than no time.
 pub(super) fn parse_duration(name: &str, value: &str) -> Result<Duration, LockError> {
-    duration::parse(value)
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| refused(format!("option `{name}` wants {}", duration::SHAPE)))
+    duration::parse_positive(value).map_err(|why| refused(format!("option `{name}`: {why}")))
 }
 
 /// The names, as the end of a sentence.
@@ -217,13 +215,7 @@ fn listed(names: &[&str]) -> String {
 }
 
 fn parse_wait(value: &str) -> Result<Wait, LockError> {
-    match value {
-        "true" => Ok(Wait::Forever),
-        "false" => Ok(Wait::Try),
-        _ => duration::parse(value).map(Wait::AtMost).ok_or_else(|| {
-            refused(format!("option `wait` wants `true`, `false` or {}", duration::SHAPE))
-        }),
-    }
+    duration::parse_wait(value).map_err(|why| refused(format!("option `wait`: {why}")))
 }
 
 /// `text` with each `%XX` replaced by the byte it stands for.

@@ -176,6 +176,18 @@ mod tests {
         }
     }
 
+    /// Redis takes no longer one than the URL says, which is no reason to tell that it ends there.
+    #[test]
+    fn a_lease_that_is_too_short_hears_the_whole_range() {
+        for lease in ["1ms", "299ms"] {
+            let backend = crate::open(&format!("redis://127.0.0.1?lease={lease}")).unwrap();
+            let short = std::time::Duration::from_millis(1);
+            let error = backend.named("k").lease(short).acquire().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+            assert!(error.to_string().contains("takes 300 ms to 1 d"), "{lease}: {error}");
+        }
+    }
+
     #[test]
     fn what_names_no_server_is_refused_in_words() {
         for (url, expected) in [
@@ -189,7 +201,7 @@ mod tests {
             ("redis://app:4242/hunter2@db", "is written as `%2F`"),
             ("redis://db?password=hunter2", "no place for a password"),
             ("redis://db?fresh=no", "option `fresh` wants `yes`"),
-            ("redis://db?max_lag=0s", "option `max_lag` wants"),
+            ("redis://db?max_lag=0s", "option `max_lag`: it has to be longer than 0"),
             ("redis://db?evictable=yes", "option `evictable` wants `allow`"),
             ("redis://db?namespace=a/b", "a namespace at Redis has"),
             ("redis://db?password_file=/nowhere/at/all", "cannot be read"),

@@ -119,9 +119,22 @@ fn errors_repeat_no_secret() {
 fn options_that_are_wrong_name_those_that_are_right() {
     for (url, expected) in [
         ("memory:?waits=1s", "no option `waits`: there are `wait`, `lease` and `namespace`"),
-        ("memory:?wait", "option `wait` wants `true`, `false` or a number and a unit"),
-        ("memory:?wait=5", "option `wait` wants `true`, `false` or a number and a unit"),
-        ("memory:?lease=0s", "option `lease` wants a number and a unit"),
+        (
+            "memory:?wait",
+            "option `wait`: it is `true`, `false` or a duration, which is a number and a unit",
+        ),
+        (
+            "memory:?wait=5",
+            "option `wait`: it is `true`, `false` or a duration, which is a number and a unit",
+        ),
+        ("memory:?wait=0.5s", "option `wait`: a duration has whole numbers, as `500ms` instead of"),
+        (
+            "memory:?wait=18446744073709551615s",
+            "option `wait`: it is too long: a duration has at most",
+        ),
+        ("memory:?lease=0s", "option `lease`: it has to be longer than 0"),
+        ("memory:?lease=1", "option `lease`: a duration is a number and a unit"),
+        ("memory:?lease=1.5s", "option `lease`: a duration has whole numbers"),
         ("memory:?wait=1s&wait=2s", "option `wait` is given twice"),
         ("memory:?namespace=", "option `namespace` is empty"),
         ("memory:?namespace=a/b", "option `namespace` must not contain `/`"),
@@ -178,7 +191,7 @@ fn net_urls_say_what_is_wrong_with_them() {
         ("net:relative", "`net:` takes an absolute path, as in `net:///var/lib/app/locks`"),
         ("net://host/dir", "`net:` takes an absolute path"),
         ("net:///tmp?serve=never", "option `serve` wants `yes` or `no`"),
-        ("net:///tmp?connect=0s", "option `connect` wants a number and a unit"),
+        ("net:///tmp?connect=0s", "option `connect`: it has to be longer than 0"),
         ("net:///tmp?users=several", "`namespace`, `label`, `connect` and `serve`"),
         ("unix:locks.sock", "`unix:` takes an absolute path, as in `unix:///run/locks/locks.sock`"),
         ("unix:///run/locks.sock?serve=no", "no option `serve`"),

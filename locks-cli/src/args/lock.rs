@@ -164,15 +164,7 @@ fn kill_after(
 
 /// As the attribute has it: a truth or a duration.
 fn waiting() -> ValueParser {
-    ValueParser::new(|text: &str| -> Result<Wait, String> {
-        match text {
-            "true" => Ok(Wait::Forever),
-            "false" => Ok(Wait::Try),
-            _ => duration::parse(text).map(Wait::AtMost).ok_or_else(|| {
-                format!("it is `true`, `false` or a duration, which is {}", duration::SHAPE)
-            }),
-        }
-    })
+    ValueParser::new(duration::parse_wait)
 }
 
 pub(super) fn flag(name: &'static str) -> Arg {

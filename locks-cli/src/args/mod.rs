@@ -151,9 +151,7 @@ fn backend_choice(matches: &mut ArgMatches) -> Result<BackendChoice, Failure> {
 
 /// Durations as everywhere else in `locks`: `500ms`, `1m30s`.
 fn lasting() -> ValueParser {
-    ValueParser::new(|text: &str| -> Result<Duration, String> {
-        duration::parse(text).ok_or_else(|| format!("a duration is {}", duration::SHAPE))
-    })
+    ValueParser::new(duration::parse)
 }
 
 #[cfg(test)]
@@ -193,6 +191,9 @@ mod tests {
         for (line, expected) in [
             (&["run", "--no-wait", "--timeout", "1s", "a", "--", "b"][..], "cannot be used with"),
             (&["run", "--timeout", "5", "a", "--", "b"], "as in `500ms`"),
+            (&["run", "--timeout", "0.5s", "a", "--", "b"], "as `500ms` instead of `0.5s`"),
+            (&["run", "--wait", "18446744073709551615s", "a", "--", "b"], "it is too long"),
+            (&["run", "--wait", "5", "a", "--", "b"], "it is `true`, `false` or a duration"),
             (&["run", "--shared", "--permits", "3", "a", "--", "b"], "cannot be used with"),
             (&["run", "--permits", "0", "a", "--", "b"], "0"),
             (&["run", "--permits", "2", "--take", "3", "a", "--", "b"], "give at most 2"),

@@ -63,9 +63,7 @@ fn number(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn time(text: &str) -> Result<Duration, String> {
-    duration::parse(text)
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| format!("a duration is {}", duration::SHAPE))
+    duration::parse_positive(text).map_err(str::to_owned)
 }
 
 #[cfg(test)]
@@ -95,6 +93,8 @@ mod tests {
             ("keys", "0", "`keys`: a limit is a whole number, and not 0"),
             ("keys", "1s", "`keys`: a limit is a whole number"),
             ("patience", "5", "`patience`: a duration is"),
+            ("patience", "0s", "`patience`: it has to be longer than 0"),
+            ("patience", "0.5s", "`patience`: a duration has whole numbers"),
             ("lease", "5s", "`lease`"),
         ] {
             let why = set(&mut Limits::default(), name, value).unwrap_err();
