@@ -152,7 +152,7 @@ impl Outlook {
             Word::NotBefore(at) => {
                 let left = at.since(now);
                 let why = format!(
-                    "{store} grants nothing for {}: it is new, or has lost what it had granted",
+                    "`{store}` grants nothing for {}: it is new, or has lost what it had granted",
                     Left(left)
                 );
                 let error = LockError::new(ErrorKind::Unavailable, "").with_backend(store);

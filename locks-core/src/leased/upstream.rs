@@ -28,12 +28,16 @@ impl<S: LeaseStore> StoreUpstream<S> {
         let lease = options.lease.unwrap_or(client.settings.lease);
         if !LEASES.contains(&lease) {
             let its = client.store.leases();
+            // A store may take no longer lease than the client's own, which may be out of range.
+            let from = *LEASES.start().max(its.start());
+            let to = *LEASES.end().min(its.end());
+            let (from, to) = if from <= to { (from, to) } else { LEASES.into_inner() };
             let why = format!(
                 "a lease of {} is out of range: `{}` takes {} to {}",
                 Brief(lease),
                 client.name(),
-                Brief(*LEASES.start().max(its.start())),
-                Brief(*LEASES.end().min(its.end()))
+                Brief(from),
+                Brief(to)
             );
             return Op::failed(LockError::new(ErrorKind::LimitExceeded, keys[0]).with_message(why));
         }

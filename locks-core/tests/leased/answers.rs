@@ -106,7 +106,7 @@ fn f48_who_does_not_wait_for_it_hears_until_when_it_grants_nothing() {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
         let until = error.until().expect("it says for how long");
         assert!(until <= left && until + wait + MILLI * 10 >= left, "{until:?}");
-        assert!(error.to_string().contains("grants nothing for another"), "{error}");
+        assert!(error.to_string().contains("` grants nothing for another"), "{error}");
         assert!(!error.is_contended());
     }
     assert_eq!(rig.store.rows(), 0);
