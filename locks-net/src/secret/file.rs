@@ -104,7 +104,9 @@ mod tests {
         assert!(missing.ends_with("make one for it with `locks secret`"), "{missing}");
         let directory = refusal(&place.0);
         assert!(directory.ends_with("is no regular file"), "{directory}");
-        for text in ["", "a7a7", &"a7".repeat(33), &"a7".repeat(1000)] {
+        let empty = refusal(&place.file("", 0o600));
+        assert!(empty.ends_with("is empty: make one with `locks secret`"), "{empty}");
+        for text in ["a7a7", &"a7".repeat(33), &"a7".repeat(1000)] {
             let refusal = refusal(&place.file(text, 0o600));
             assert!(refusal.ends_with("digits, not 64: make one with `locks secret`"), "{refusal}");
             assert!(!refusal.contains("a7"), "{refusal}");

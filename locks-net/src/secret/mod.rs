@@ -144,6 +144,9 @@ impl Secret {
         if !digits.iter().all(u8::is_ascii_hexdigit) {
             return Err("is not made of hexadecimal digits: make one with `locks secret`".into());
         }
+        if text.is_empty() {
+            return Err("is empty: make one with `locks secret`".into());
+        }
         if digits.len() != 64 {
             let len = digits.len();
             return Err(format!("has {len} digits, not 64: make one with `locks secret`"));
@@ -227,7 +230,8 @@ mod tests {
     #[test]
     fn n5_a_short_secret_is_refused() {
         for (text, why) in [
-            ("", "the secret has 0 digits, not 64: make one with `locks secret`"),
+            ("", "the secret is empty: make one with `locks secret`"),
+            ("\n", "the secret is empty: make one with `locks secret`"),
             ("cafe", "the secret has 4 digits, not 64: make one with `locks secret`"),
             (
                 "correct horse battery staple",
