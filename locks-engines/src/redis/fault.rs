@@ -69,7 +69,7 @@ impl RedisFault {
             ),
             "NOAUTH" | "WRONGPASS" => Self { error: unauthorized(name, remedy), reconnect: true },
             "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "MOVED" | "ASK" => {
-                Self { error: LockError::unavailable(name, error), reconnect: true }
+                Self { error: unable(name, &code, &detail, error), reconnect: true }
             }
             "TRYAGAIN" => {
                 let why =
@@ -87,7 +87,11 @@ impl RedisFault {
             _ => {
                 let reconnect =
                     error.is_unrecoverable_error() || error.is_io_error() || error.is_timeout();
-                Self { error: LockError::unavailable(name, error), reconnect }
+                let error = match code.as_str() {
+                    "" => LockError::unavailable(name, error),
+                    _ => unable(name, &code, &detail, error),
+                };
+                Self { error, reconnect }
             }
         }
     }
@@ -108,6 +112,15 @@ impl RedisFault {
                 "has no database of that number: name another one, or raise `databases` there"
                     .to_owned()
             }
+            () if detail.contains("has no permissions to run the 'select' command") => {
+                let text = format!(
+                    "`{name}` refuses this user a command ({detail}): a database other than 0 needs \
+                     `+select`"
+                );
+                return LockError::new(ErrorKind::Unauthorized, "")
+                    .with_backend(name)
+                    .with_message(text);
+            }
             () => return Self::remedied(name, error, remedy).error,
         };
         LockError::new(ErrorKind::NotConfigured, "")
@@ -119,6 +132,22 @@ impl RedisFault {
 /// Whether an error comes of what a script has read.
 fn is_stumble(code: &str, detail: &str) -> bool {
     code == "WRONGTYPE" || detail.contains("user_script:") && !detail.contains("killed")
+}
+
+/// The error of a server that was reached, and cannot do at present what it was asked for.
+fn unable(name: &str, code: &str, detail: &str, error: RedisError) -> LockError {
+    // Where it is asked for a database, the client drops the code.
+    let text = match detail.contains("is busy running a ") {
+        true => format!(
+            "`{name}` is busy with a script or a function of some client, and does nothing else before \
+             that ends: `SCRIPT KILL` or `FUNCTION KILL` ends it ({detail})"
+        ),
+        false => format!("`{name}` cannot do it at present: {detail} ({code})"),
+    };
+    LockError::new(ErrorKind::Unavailable, "")
+        .with_backend(name)
+        .with_message(text)
+        .with_source(error)
 }
 
 fn missing(name: &str, detail: &str, remedy: Remedy) -> RedisFault {

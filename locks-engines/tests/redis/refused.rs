@@ -47,6 +47,47 @@ fn a_replica_is_no_server_of_locks() {
     assert!(format!("{error:?}").contains("name the primary"), "{error:?}");
 }
 
+/// It was reached, and what stands in the way is another matter.
+#[test]
+fn a_server_that_is_busy_with_a_script_is_said_to_be() {
+    let server = Server::start_with(&["--busy-reply-threshold", "10"]);
+    let connected = client(&server);
+    drop(connected.named("k").acquire().unwrap());
+    let other = server.builder().database(1).build().unwrap().into_backend();
+    std::thread::scope(|scope| {
+        let script = scope.spawn(|| server.command(&["EVAL", "while true do end", "0"]));
+        until(|| server.command(&["PING"]).contains("BUSY"));
+        for backend in [connected, client(&server), other] {
+            let refused = || backend.named("k").wait(Duration::from_secs(1)).acquire().unwrap_err();
+            let mut error = refused();
+            // An answer may be late on a machine that is busy as well.
+            until(|| {
+                let is_said = error.to_string().contains("is busy with a script");
+                if !is_said {
+                    error = refused();
+                }
+                is_said
+            });
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            let text = error.to_string();
+            assert!(text.contains("`SCRIPT KILL`") && !text.contains("reached"), "{text}");
+            assert!(!text.contains("ResponseError"), "{text}");
+        }
+        server.command(&["SCRIPT", "KILL"]);
+        script.join().unwrap();
+    });
+    drop(client(&server).named("k").acquire().unwrap());
+}
+
+#[test]
+fn a_user_who_may_not_name_a_database_hears_the_right_for_it() {
+    let server = Server::start();
+    server.command(&["ACL", "SETUSER", "app", "on", "nopass", "~*", "&*", "+@all", "-select"]);
+    let error = refusal(&server.builder().user("app").database(1).build().unwrap().into_backend());
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("needs `+select`"), "{error}");
+}
+
 #[test]
 fn what_others_have_written_into_the_namespace_is_named_as_that() {
     let server = Server::start();
