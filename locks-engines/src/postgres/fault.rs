@@ -3,8 +3,11 @@
 use std::error::Error as _;
 
 use locks_core::{ErrorKind, LockError};
-use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::{Config, Error};
+
+use super::host::sockets;
+use super::schema::Schema;
 
 /// What a failed statement means, and whether its connection is of further use.
 pub(super) struct PostgresFault {
@@ -23,14 +26,30 @@ pub(super) enum During {
     Upkeep,
 }
 
+/// What a client wants of its server.
+pub(super) struct Wanted<'a> {
+    pub(super) config: &'a Config,
+    pub(super) schema: &'a Schema,
+    pub(super) is_logged: bool,
+}
+
 impl PostgresFault {
-    /// `name` is what the backend is called, `schema` the schema of its locks.
-    pub(super) fn of(name: &str, schema: &str, error: &Error, during: During) -> Self {
-        match error.as_db_error() {
-            Some(said) => Self::said(name, schema, said, during),
-            // Connections break in many ways, and none of them tells anything about a lock.
-            None => Self { error: Self::unsaid(name, innermost(error)), reconnect: true },
+    /// `name` is what the backend is called.
+    pub(super) fn of(name: &str, wanted: &Wanted<'_>, error: &Error, during: During) -> Self {
+        if let Some(said) = error.as_db_error() {
+            return Self::said(name, wanted, said, during);
         }
+        let mut text = innermost(error);
+        let sockets = sockets(wanted.config);
+        if text.starts_with("error connecting to server") && !sockets.is_empty() {
+            text = format!(
+                "{text}: a server listens at `{}`; where its port is another one, it is named as in \
+                 `?host=/run/postgresql:5433`",
+                sockets.join("` or `")
+            );
+        }
+        // Connections break in many ways, and none of them tells anything about a lock.
+        Self { error: Self::unsaid(name, text), reconnect: true }
     }
 
     /// What the client found out by itself.
@@ -59,8 +78,9 @@ impl PostgresFault {
         LockError::unavailable(name, text)
     }
 
-    fn said(name: &str, schema: &str, said: &DbError, during: During) -> Self {
+    fn said(name: &str, wanted: &Wanted<'_>, said: &DbError, during: During) -> Self {
         let text = said.message();
+        let schema = wanted.schema;
         let is = |kind, text: String, reconnect| Self {
             error: LockError::new(kind, "").with_backend(name).with_message(text),
             reconnect,
@@ -95,10 +115,9 @@ impl PostgresFault {
                 ErrorKind::Unauthorized,
                 format!(
                     "`{name}` refuses this role what locks need ({text}): have an owner of the database \
-                     run what `locks postgres schema` prints, and then `GRANT USAGE ON SCHEMA {schema} \
-                     TO role; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO \
-                     role; GRANT SELECT, USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA {schema} TO role; GRANT EXECUTE ON ALL \
-                     FUNCTIONS IN SCHEMA {schema} TO role`"
+                     run what `locks postgres schema{}` prints, and then `{}`",
+                    schema.options(wanted.is_logged),
+                    schema.fill(GRANTS)
                 ),
                 false,
             ),
@@ -110,8 +129,9 @@ impl PostgresFault {
             "LK001" => is(
                 ErrorKind::NotConfigured,
                 format!(
-                    "the longest lease of schema `{schema}` at `{name}` is {}, and this client would \
+                    "the longest lease of schema `{}` at `{name}` is {}, and this client would \
                      have another: give all clients the same `?lease=`",
+                    schema.name,
                     said.detail().and_then(lease).unwrap_or_default()
                 ),
                 false,
@@ -141,6 +161,11 @@ impl PostgresFault {
         }
     }
 }
+
+/// The rights of the manual.
+const GRANTS: &str = "GRANT USAGE ON SCHEMA {schema} TO role; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN \
+     SCHEMA {schema} TO role; GRANT SELECT, USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA {schema} TO role; \
+     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO role";
 
 /// Whether there were too many connections for another one.
 pub(super) fn is_full(error: &Error) -> bool {

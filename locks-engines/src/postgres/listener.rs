@@ -126,7 +126,8 @@ impl Listener {
     ) -> Result<Session, String> {
         let server = &link.target;
         let fault = |error| {
-            let error = server.fault(&link.name, &error, During::Connecting).error;
+            let fault = server.fault_at(&place.config, &link.name, &error, During::Connecting);
+            let error = fault.error;
             error.message().map_or_else(|| error.to_string(), str::to_owned)
         };
         let open = Session::open(&place.config, server.tls.as_ref(), link, None);

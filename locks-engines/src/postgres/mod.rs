@@ -22,6 +22,7 @@
 //! client of the database.
 
 mod fault;
+mod host;
 mod listener;
 mod reply;
 mod schema;
@@ -291,6 +292,9 @@ impl PostgresBuilder {
         if self.hosts.iter().chain(&self.listen).any(|(host, _)| host.contains('@')) {
             return refused("a host of PostgreSQL is named alone: the user is named apart from it");
         }
+        if let Err(why) = host::check(self.hosts.iter().chain(&self.listen)) {
+            return refused(&why);
+        }
         if self.poll && !self.listen.is_empty() {
             return refused(
                 "`listen` names where waiters are called, and `poll` says that they are not",
@@ -309,7 +313,7 @@ impl PostgresBuilder {
             let mut config = self.config(std::slice::from_ref(at));
             // Nobody is called at a standby.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-            ListenTarget { config, name: shown(at) }
+            ListenTarget { config, name: host::shown(at) }
         };
         let hints = match self.listen.as_slice() {
             [] if self.poll => HintsBy::Polling,
@@ -334,8 +338,7 @@ impl PostgresBuilder {
 
     /// What errors and logs call it: without user and password.
     fn name(&self) -> String {
-        let hosts = self.hosts.iter().map(shown).collect::<Vec<_>>().join(",");
-        format!("postgres://{hosts}/{}", self.database.as_deref().unwrap_or(""))
+        host::url(&self.hosts, self.database.as_deref().unwrap_or(""))
     }
 
     fn config(&self, hosts: &[(String, u16)]) -> Config {
@@ -407,15 +410,6 @@ impl PostgresBuilder {
 #[doc(hidden)]
 pub fn own_user() -> std::io::Result<String> {
     Ok(whoami::username()?)
-}
-
-/// A host and its port as a URL has them.
-fn shown((host, port): &(String, u16)) -> String {
-    match host {
-        host if host.starts_with('/') => host.replace('/', "%2F"),
-        host if host.contains(':') => format!("[{host}]:{port}"),
-        host => format!("{host}:{port}"),
-    }
 }
 
 fn refused<T>(why: &str) -> Result<T, LockError> {

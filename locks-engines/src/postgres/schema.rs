@@ -58,6 +58,15 @@ impl Schema {
         }
     }
 
+    /// What is said behind `locks postgres schema` for it.
+    pub(super) fn options(&self, logged: bool) -> String {
+        let name = match &*self.name {
+            DEFAULT => String::new(),
+            name => format!(" --schema {name}"),
+        };
+        name + if logged { " --durable" } else { "" }
+    }
+
     /// The statement that makes it, which does nothing where it is there already.
     pub(super) fn script(&self, logged: bool) -> String {
         let mut text = SCHEMA.to_owned();
@@ -89,6 +98,18 @@ pub fn schema(name: &str, logged: bool) -> Result<String, LockError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_prints_a_schema_is_told_with_its_options() {
+        for (name, logged, options) in [
+            ("locks", false, ""),
+            ("locks", true, " --durable"),
+            ("order", false, " --schema order"),
+            ("order", true, " --schema order --durable"),
+        ] {
+            assert_eq!(Schema::new(name).unwrap().options(logged), options);
+        }
+    }
 
     #[test]
     fn names_are_plain_and_others_are_refused() {

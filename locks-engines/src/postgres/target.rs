@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Config, Error, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Durability;
-use super::fault::{During, PostgresFault, is_full, is_unsettable};
+use super::fault::{During, PostgresFault, Wanted, is_full, is_unsettable};
 use super::listener::{self, ListenTarget, Listening};
 use super::schema::Schema;
 use super::session::Session;
@@ -180,7 +180,19 @@ impl PostgresServer {
     }
 
     pub(super) fn fault(&self, name: &str, error: &Error, during: During) -> PostgresFault {
-        PostgresFault::of(name, &self.schema.name, error, during)
+        self.fault_at(&self.config, name, error, during)
+    }
+
+    /// The same of a server that is connected to by these settings.
+    pub(super) fn fault_at(
+        &self,
+        config: &Config,
+        name: &str,
+        error: &Error,
+        during: During,
+    ) -> PostgresFault {
+        let is_logged = self.durability != Durability::Unlogged;
+        PostgresFault::of(name, &Wanted { config, schema: &self.schema, is_logged }, error, during)
     }
 
     /// Opens the connection of the steps.

@@ -72,6 +72,19 @@ fn the_rights_that_the_manual_names_are_enough_and_fewer_are_told() {
 }
 
 #[test]
+fn who_has_a_schema_of_another_name_hears_how_to_make_that_one() {
+    let server = shared();
+    server.sql("CREATE ROLE powerless LOGIN");
+    let app = || server.builder().user("powerless").schema("order");
+    let text = refusal(app()).to_string();
+    assert!(text.contains("`locks postgres schema --schema order` prints"), "{text}");
+    server.sql(&locks_engines::postgres::schema("order", false).unwrap());
+    let grants = text.split('`').find(|part| part.contains("GRANT USAGE")).expect("it names them");
+    server.sql(&grants.replace("TO role", "TO powerless"));
+    works(app());
+}
+
+#[test]
 fn a_role_with_other_defaults_hears_which() {
     let server = Server::start();
     server.sql("CREATE ROLE reader LOGIN SUPERUSER; ALTER ROLE reader SET default_transaction_read_only = on");

@@ -213,14 +213,36 @@ mod tests {
             ("postgresql://app@db:6000/?sslmode=disable", "postgres://db:6000/"),
             ("postgres://a:1,b:2/shop?sslmode=require", "postgres://a:1,b:2/shop"),
             ("postgres://[::1]:7000/x?lease=30s&schema=mine&label=x", "postgres://[::1]:7000/x"),
-            ("postgres://%2Fvar%2Frun/x?durable", "postgres://%2Fvar%2Frun/x"),
+            ("postgres://%2Fvar%2Frun/x?durable", "postgres:///x?host=/var/run:5432"),
             ("postgres://db/a%40b?sslmode=require", "postgres://db:5432/a@b"),
-            ("postgres:///x?host=/var/run&poll&fresh=yes", "postgres://%2Fvar%2Frun/x"),
+            ("postgres:///x?host=/var/run:6000&poll&fresh=yes", "postgres:///x?host=/var/run:6000"),
             ("postgres://127.0.0.1/x?listen=db:5432&connect=1s", "postgres://127.0.0.1:5432/x"),
             ("postgres://127.0.0.1/x?listen=a,[::1]:5,c", "postgres://127.0.0.1:5432/x"),
         ] {
             assert_eq!(opened(url).as_deref(), Ok(name), "{url}");
         }
+    }
+
+    /// Whoever reads it looks for the file.
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_that_is_not_there_is_named_as_a_file_and_so_is_its_port() {
+        let directory = format!("/nowhere/{}", std::process::id());
+        for (host, file) in [("", ".s.PGSQL.5432"), (":5433", ".s.PGSQL.5433")] {
+            let url = format!("postgres://app@/x?host={directory}{host}&connect=200ms");
+            let backend = crate::open(&url).unwrap();
+            let error = backend.named("k").wait(false).acquire().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            let text = error.to_string();
+            assert!(text.contains(&format!("listens at `{directory}/{file}`")), "{text}");
+            assert!(
+                text.contains("`?host=/run/postgresql:5433`") && !text.contains("%2F"),
+                "{text}"
+            );
+        }
+        let long = format!("/{}", "d".repeat(100));
+        let text = opened(&format!("postgres:///x?host={long}")).unwrap_err();
+        assert!(text.contains("a socket has at most 10") && text.contains("has 115"), "{text}");
     }
 
     /// A file of passwords with this text, which so many may read.
