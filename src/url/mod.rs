@@ -14,6 +14,7 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod stray;
+mod unknown;
 
 use locks_core::{Backend, ErrorKind, LockError};
 
@@ -21,6 +22,7 @@ use locks_core::{Backend, ErrorKind, LockError};
 pub(crate) use self::net::{directory_of_server, made_default_directory, socket_of_server};
 use self::options::{Settings, parse_options};
 use self::stray::refuse_strays;
+use self::unknown::{Known, no_scheme, unknown};
 use crate::defaults::Defaults;
 
 /// Every scheme that means something, whether or not this build can serve it.
@@ -283,13 +285,12 @@ struct Parsed<'a> {
 }
 
 fn parse(url: &str, asks: Asks) -> Result<Parsed<'_>, LockError> {
-    let known = Known(asks);
     refuse_strays(url)?;
     let (name, rest) = split_scheme(url).ok_or_else(|| no_scheme(url, asks))?;
     let scheme = SCHEMES
         .iter()
         .find(|scheme| name.eq_ignore_ascii_case(scheme.name))
-        .ok_or_else(|| refused(format!("`{name}:` is no scheme known here; {known}")))?;
+        .ok_or_else(|| unknown(name, rest, asks))?;
     let open = *scheme.open.as_ref().map_err(|missing| scheme.refuse(missing, asks))?;
     let (place, query) = match rest.split_once('?') {
         Some((place, query)) => (place, query),
@@ -337,57 +338,8 @@ fn split_scheme(url: &str) -> Option<(&str, &str)> {
     ours.then_some((scheme, rest))
 }
 
-fn no_scheme(url: &str, asks: Asks) -> LockError {
-    let known = Known(asks);
-    if url.is_empty() {
-        // Such as `LOCKS_URL=$UNSET`, which is not meant to be the default backend.
-        let why =
-            "an empty URL names no backend: leave it out altogether for the default one, or else";
-        return refused(format!("{why} {known}"));
-    }
-    if let Some(scheme) = SCHEMES.iter().find(|scheme| url.eq_ignore_ascii_case(scheme.name)) {
-        return refused(format!("not a URL: write `{}:`, with a colon", scheme.name));
-    }
-    // As `docker --env-file` and units hand them on, where a shell would take them away.
-    if url.starts_with(['"', '\'', '`', '\u{201c}', '\u{2018}']) {
-        let why = "not a URL: the quotes around it are a part of it: write it without them";
-        return refused(why.into());
-    }
-    let hint = if url.starts_with('/') { ": write `file://` before a directory" } else { "" };
-    refused(format!("not a URL: it begins with no scheme{hint}; {known}"))
-}
-
 fn refused(why: String) -> LockError {
     LockError::new(ErrorKind::NotConfigured, "").with_message(why)
-}
-
-/// What can be used instead, as the end of a sentence.
-struct Known(Asks);
-
-impl std::fmt::Display for Known {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let is_command = self.0 == Asks::Command;
-        f.write_str("use ")?;
-        let served = SCHEMES.iter().filter(|scheme| scheme.open.is_ok());
-        let served = served.filter(|scheme| !is_command || scheme.name != "memory");
-        for (index, scheme) in served.enumerate() {
-            let separator = if index == 0 { "" } else { ", or " };
-            write!(f, "{separator}`{}:` for {}", scheme.name, scheme.serves)?;
-        }
-        if is_command {
-            return Ok(());
-        }
-        f.write_str(", or `locks::install` a backend of your own")?;
-        let mut missing = SCHEMES.iter().filter(|scheme| scheme.open.is_err()).peekable();
-        if missing.peek().is_some() {
-            f.write_str(" (known, but not in this build: ")?;
-            while let Some(scheme) = missing.next() {
-                let separator = if missing.peek().is_some() { ", " } else { ")" };
-                write!(f, "`{}:`{separator}", scheme.name)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

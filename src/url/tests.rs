@@ -28,6 +28,42 @@ fn an_unknown_scheme_names_the_known_ones() {
 }
 
 #[test]
+fn a_scheme_that_is_misspelt_is_told_the_nearest_one() {
+    for (url, meant) in [
+        ("fiel:///tmp/hunter2", "file"),
+        ("lock://hunter2", "locks"),
+        ("Reddis://hunter2", "redis"),
+        ("postgress://hunter2/x", "postgres"),
+        ("unxi:", "unix"),
+        ("ecd://hunter2", "etcd"),
+    ] {
+        let scheme = url.split(':').next().unwrap();
+        let expected = format!("`{scheme}:` is no scheme known here: did you mean `{meant}:`?");
+        assert_eq!(text(url), expected, "{url}");
+    }
+    for url in ["http://hunter2", "mysql://db", "tcp://db", "a:", "x-very-long-scheme:"] {
+        assert!(!text(url).contains("did you mean"), "{url}: {}", text(url));
+    }
+    let error = parse("memori:", Asks::Command).err().unwrap().to_string();
+    assert!(!error.contains("memory"), "the command has no use for it: {error}");
+}
+
+#[test]
+fn a_host_is_told_that_its_scheme_is_missing() {
+    for url in ["localhost:6379", "db.example:5432"] {
+        assert!(
+            text(url).contains("write a scheme and `//` before a host; use `"),
+            "{}",
+            text(url)
+        );
+    }
+    for url in ["127.0.0.1:6379", "[::1]:6379", ""] {
+        let text = text(url);
+        assert!(text.contains("use `memory:`") && text.len() < 300, "{} of {text}", text.len());
+    }
+}
+
+#[test]
 fn a_path_is_told_what_makes_it_a_url() {
     let text = text("/var/lock/hunter2");
     assert!(text.contains("write `file://` before a directory"), "{text}");
