@@ -56,7 +56,11 @@ pub(super) fn listen(
         remove_unfinished(directory, &prefix);
     }
     let new = directory.join(format!("{prefix}{random:016x}"));
-    let listener = bind(&new, for_others).map_err(failed)?;
+    let listener = bind(&new, for_others).map_err(|error| match is_too_long(&error) {
+        // What it is called by until it listens is longer still.
+        true => failed(too_long(path)),
+        false => failed(error),
+    })?;
     // Whoever listens at the path from now on is us, or somebody who was as quick.
     let placed = place(&new, path, replace, found);
     if placed.is_err() {
@@ -69,7 +73,10 @@ pub(super) fn listen(
 
 /// Connects to the socket at `path`, at once or not at all.
 pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
-    let (address, _directory) = address(path)?;
+    let (address, _directory) = address(path).map_err(|error| match is_too_long(&error) {
+        true => too_long(path),
+        false => error,
+    })?;
     let socket = socket()?;
     rustix::net::connect(&socket, &address)?;
     let stream = UnixStream::from(socket);
@@ -270,6 +277,23 @@ fn address(path: &Path) -> io::Result<(SocketAddrUnix, Option<File>)> {
     let fd = std::os::fd::AsRawFd::as_raw_fd(&directory);
     let address = SocketAddrUnix::new(Path::new(&format!("/proc/self/fd/{fd}")).join(name))?;
     Ok((address, Some(directory)))
+}
+
+/// So many bytes of a path are in the address of a socket, with a zero behind them.
+const LONGEST: usize =
+    if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
+
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error())
+}
+
+fn too_long(path: &Path) -> io::Error {
+    let name = path.file_name().map_or(0, |name| name.len());
+    let length = path.as_os_str().len();
+    io::Error::other(format!(
+        "the path of a socket has about {LONGEST} bytes at most, and this one has {length}, of which \
+         {name} are its name: take a shorter one"
+    ))
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {

@@ -55,6 +55,26 @@ fn f24_what_is_no_socket_is_left_alone() {
 }
 
 #[test]
+fn a_name_that_is_too_long_for_a_socket_hears_by_how_much_at_both_ends() {
+    let scratch = Scratch::new();
+    let name = "s".repeat(200);
+    let path = scratch.path(&name);
+    let client = crate::NetBackend::unix(&path).build().unwrap();
+    let lock = locks_core::Backend::new(client);
+    let asked = lock.named("k").wait(false).acquire().unwrap_err();
+    for error in [start(&scratch, &path).unwrap_err(), asked] {
+        let length = path.as_os_str().len();
+        let expected = format!("and this one has {length}, of which 200 are its name");
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+    assert!(
+        fs::read_dir(path.parent().unwrap())
+            .unwrap()
+            .all(|entry| { !entry.unwrap().file_name().to_string_lossy().contains(&name) })
+    );
+}
+
+#[test]
 fn f24_a_directory_that_others_write_to_is_refused() {
     let scratch = Scratch::new();
     let open = scratch.path("open");
