@@ -24,10 +24,14 @@ impl Least {
             "off" => None,
             "error" => Some(LogLevel::Error),
             "warn" => Some(LogLevel::Warn),
-            // There is nothing beyond.
-            "info" | "debug" | "trace" => Some(LogLevel::Info),
+            "info" => Some(LogLevel::Info),
             _ => return Err(SHAPE.to_owned()),
         }))
+    }
+
+    /// A level as other programs have them: of what is beyond `info` there is nothing here.
+    pub(super) fn parse_any(text: &str) -> Result<Self, String> {
+        Self::parse(if matches!(text, "debug" | "trace") { "info" } else { text })
     }
 
     /// What `RUST_LOG` says, as other programs read it: a level, or one for this program after
@@ -36,7 +40,7 @@ impl Least {
         let said = text.split(',').map(str::trim);
         let own = said.clone().find_map(|part| part.strip_prefix("locks="));
         let all = said.clone().find(|part| !part.contains('='));
-        Self::parse(&own.or(all)?.to_ascii_lowercase()).ok()
+        Self::parse_any(&own.or(all)?.to_ascii_lowercase()).ok()
     }
 
     pub(super) fn tells(self, level: LogLevel) -> bool {
@@ -65,12 +69,16 @@ struct LogFile {
 }
 
 impl Log {
-    /// Opens the file, if lines are to go to one.
-    pub(super) fn open(least: Least, path: Option<PathBuf>) -> Result<Self, Failure> {
+    /// Opens the file, if lines are to go to one, as `said_by` says.
+    pub(super) fn open(
+        least: Least,
+        path: Option<PathBuf>,
+        said_by: &str,
+    ) -> Result<Self, Failure> {
         let file = path.map(|path| match open(&path) {
             Ok(file) => Ok(LogFile { path, file: Mutex::new(file) }),
             Err(error) => Err(Failure::during(
-                "`--log`",
+                said_by,
                 format!("`{}` cannot be opened: {error}", path.display()),
             )),
         });
@@ -146,9 +154,12 @@ mod tests {
         ] {
             assert_eq!(tells(Least::parse(text).unwrap()), told, "{text}");
         }
-        Least::parse("loud").unwrap_err();
+        for text in ["loud", "debug", "trace", "INFO"] {
+            assert_eq!(Least::parse(text), Err(SHAPE.to_owned()), "{text}");
+        }
         assert_eq!(Least::of_environment("hyper=debug,WARN"), Some(Least(Some(LogLevel::Warn))));
         assert_eq!(Least::of_environment("debug,locks=error"), Some(Least(Some(LogLevel::Error))));
+        assert_eq!(Least::of_environment("trace"), Some(Least(Some(LogLevel::Info))));
         assert_eq!(Least::of_environment("hyper=debug"), None);
     }
 }

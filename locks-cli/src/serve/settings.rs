@@ -54,6 +54,8 @@ pub(super) struct Settings {
     allow_user: Vec<u32>,
     lease: Option<Duration>,
     log: Option<PathBuf>,
+    /// Who has said so, for when it cannot be opened.
+    log_by: String,
     log_level: Option<Least>,
     http: Option<SocketAddr>,
     http_token_file: Option<PathBuf>,
@@ -75,15 +77,20 @@ impl Settings {
                     .map_err(|why| Failure::during(&format!("`--{flag}`"), why))?;
             }
         }
-        let by_environment = Self::of_environment(&|name| env::var(name))?;
+        let mut by_environment = Self::of_environment(&|name| env::var(name))?;
         let config = match (&asked.config, variable(&|name| env::var(name), "CONFIG")?) {
             (Some(path), _) => Some(path.clone()),
             (None, path) => path.map(PathBuf::from),
         };
         let by_file = match config {
-            Some(path) => file::read(&path)?,
+            Some(path) => Self {
+                log_by: format!("settings in `{}`: `log`", path.display()),
+                ..file::read(&path)?
+            },
             None => Self::default(),
         };
+        by_flags.log_by = "`--log`".into();
+        by_environment.log_by = format!("`{VARIABLE}LOG`");
         Ok(by_flags.over(by_environment).over(by_file))
     }
 
@@ -153,6 +160,7 @@ impl Settings {
             state: self.state.or(lower.state),
             allow_user: list(self.allow_user, lower.allow_user),
             lease: self.lease.or(lower.lease),
+            log_by: if self.log.is_some() { self.log_by } else { lower.log_by },
             log: self.log.or(lower.log),
             log_level: self.log_level.or(lower.log_level),
             http: self.http.or(lower.http),
@@ -168,7 +176,7 @@ impl Settings {
         let by_environment =
             || env::var("RUST_LOG").ok().and_then(|text| Least::of_environment(&text));
         let least = self.log_level.or_else(by_environment).unwrap_or_default();
-        Log::open(least, self.log.clone())
+        Log::open(least, self.log.clone(), &self.log_by)
     }
 
     /// The server that they describe.
@@ -262,7 +270,7 @@ fn path(text: &str) -> Result<PathBuf, String> {
 
 /// Lines used to be asked for by level here, so that a file of such a name is hardly meant.
 fn log_file(text: &str) -> Result<PathBuf, String> {
-    match Least::parse(text) {
+    match Least::parse_any(text) {
         Ok(_) => Err(format!(
             "it takes a file; for a level say `--log-level {text}`, and for a file of that name `./{text}`"
         )),
@@ -348,9 +356,10 @@ mod tests {
             ("http_host", "https://x/", "a host is a name"),
             ("state", "", "the path is empty"),
             ("lease", "5", "a duration is"),
-            ("lease", "0s", "a duration is"),
+            ("lease", "0s", "it has to be longer than 0"),
             ("log", "warn", "`--log-level warn`"),
             ("log_level", "loud", "a level is"),
+            ("log_level", "debug", "a level is `off`, `error`, `warn` or `info`"),
             ("limits", "keys", "a limit is `NAME=VALUE`"),
             ("limits", "locks=3", "no limit `locks`"),
             ("secret", "x", "no setting `secret`: there are `listen`, `secret_file`"),

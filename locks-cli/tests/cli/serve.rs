@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
@@ -282,6 +282,12 @@ fn a_log_that_cannot_be_written_and_a_level_in_its_place_are_refused() {
         let said = refusal(&mut command(&place, &["--listen", &socket(&place), "--log", log]));
         assert!(said.contains(expected), "{said}");
     }
+    let missing = |serve: &mut Command| refusal(serve.args(["--listen", &socket(&place)]));
+    let said = missing(command(&place, &[]).env("LOCKS_SERVE_LOG", "missing/serve.log"));
+    assert!(said.contains("locks: `LOCKS_SERVE_LOG`: `"), "{said}");
+    std::fs::write(place.path("settings.toml"), "log = 'missing/serve.log'").unwrap();
+    let said = missing(&mut command(&place, &["--config", "settings.toml"]));
+    assert!(said.contains("locks: settings in `settings.toml`: `log`: `"), "{said}");
 }
 
 /// N12: of a theft both parties are named, and what they hold it by.
