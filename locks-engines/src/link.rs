@@ -174,17 +174,15 @@ impl<T: Target> Links<T> {
         A: Send + 'static,
         F: Future<Output = Result<A, LockError>> + Send + 'static,
     {
-        match driver::run(step(self.of_this_process().clone())) {
-            Ok(outcome) => {
-                let name = self.name.clone();
-                Op::later(async move {
-                    outcome.await.unwrap_or_else(|| {
-                        let why = "its client ended in the middle of a step; if it panicked, \
-                                   standard error says where";
-                        Err(LockError::unavailable(&name, why))
-                    })
+        let link = self.of_this_process().clone();
+        match driver::run(step(link.clone())) {
+            Ok(outcome) => Op::later(async move {
+                outcome.await.unwrap_or_else(|| {
+                    let why = "its client ended in the middle of a step; if it panicked, standard \
+                               error says where";
+                    Err(LockError::unavailable(&link.name, why))
                 })
-            }
+            }),
             Err(error) => Op::failed(LockError::unavailable(&self.name, error)),
         }
     }

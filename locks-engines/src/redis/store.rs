@@ -50,6 +50,29 @@ fn optional(duration: Option<Duration>) -> String {
     duration.map_or_else(|| "-1".to_owned(), |duration| micros(duration).to_string())
 }
 
+/// What the script takes of a claim. First what each needs; then what the usual one has to agree
+/// with, the longest lease, or nothing if it is another; last, in one piece, what only another
+/// needs, to which is added what is known when it is sent.
+fn claim_arguments(claim: &LeaseClaim, client: String, longest: Duration) -> Vec<String> {
+    let none = Duration::ZERO;
+    let (least, most) = (claim.hold_at_least.unwrap_or(none), bound(claim.hold_at_most));
+    let is_usual = claim.reserve == Reserve::Always && least.is_zero() && most == 0;
+    let (longest, steal) = (micros(longest), optional(claim.steal_after));
+    let waited = optional(claim.place.map(|place| place.waited));
+    let keep = claim.place.map_or(0, |place| micros(place.keep));
+    let if_done = if claim.reserve == Reserve::IfDone { "-" } else { "" };
+    let least = micros(least);
+    vec![
+        claim.id.to_string(),
+        client,
+        mode(claim.mode).to_string(),
+        claim.note.clone(),
+        micros(claim.lease).to_string(),
+        if is_usual { longest.to_string() } else { String::new() },
+        format!("{steal} {if_done}{least} {most} {waited} {keep} {longest}"),
+    ]
+}
+
 /// A mode as scripts take it.
 fn mode(mode: Mode) -> i64 {
     match mode {
@@ -103,7 +126,8 @@ async fn call(
 ) -> Result<Value, LockError> {
     let target = &link.target;
     for _ in 0..HOPS {
-        let asked = call_at(link, connected, which, keys, arguments);
+        // On its own, so that no step is larger than what allocators have at hand.
+        let asked = Box::pin(call_at(link, connected, which, keys, arguments));
         let error = match link.answer(connected.number(), SILENCE, "a step", asked).await? {
             Ok(Some(value)) => return Ok(value),
             Ok(None) => return Err(replaced(link, connected)),
@@ -144,17 +168,20 @@ fn command(
 ) -> Cmd {
     let script = which(&connection.scripts);
     let (name, what) = if by_text { ("EVAL", &script.text) } else { ("EVALSHA", &script.hash) };
-    let mut command = Cmd::new();
-    command.arg(name).arg(what).arg(keys.len()).arg(keys).arg(arguments);
-    if is_claim(connection, script) {
-        let times = [connection.lag.time, link.trip.grace(), connection.memory];
-        command.arg(&times.map(micros));
-        // It was flushed, or another server is behind the same address. A claim's text looks
-        // whether it is for the server that gets it; its last argument asks for that.
-        if by_text {
-            command.arg("check");
-        }
-    }
+    // It grows no more, unless a key or a note is long.
+    let mut command = Cmd::with_capacity(3 + keys.len() + arguments.len(), 512);
+    command.arg(name).arg(what).arg(keys.len()).arg(keys);
+    let ([first @ .., usual, rest], true) = (arguments, is_claim(connection, script)) else {
+        command.arg(arguments);
+        return command;
+    };
+    command.arg(first);
+    let times = [connection.lag.time, link.trip.grace(), connection.memory];
+    let [lag, grace, memory] = times.map(micros);
+    // By its text where it was flushed, or another server is behind the same address. It looks then
+    // whether it is for the server that gets it.
+    let (usual, check) = if by_text { ("", " check") } else { (usual.as_str(), "") };
+    command.arg(usual).arg(format!("{rest} {lag} {grace} {memory}{check}"));
     command
 }
 
@@ -229,32 +256,15 @@ impl LeaseStore for RedisStore {
         }
         let keys = claim.keys.iter().map(|key| self.layout().key(key));
         let keys: Vec<_> = std::iter::once(self.layout().meta()).chain(keys).collect();
-        let (waited, keep) = match claim.place {
-            Some(place) => (micros(place.waited).to_string(), micros(place.keep)),
-            None => ("-1".to_owned(), 0),
-        };
-        let none = Duration::ZERO;
-        let mut arguments = vec![
-            claim.id.to_string(),
-            self.links.of_this_process().client.clone(),
-            mode(claim.mode).to_string(),
-            claim.note.clone(),
-            micros(claim.lease).to_string(),
-            optional(claim.steal_after),
-            match claim.reserve {
-                Reserve::Always => micros(claim.hold_at_least.unwrap_or(none)).to_string(),
-                Reserve::IfDone => format!("-{}", micros(claim.hold_at_least.unwrap_or(none))),
-            },
-            bound(claim.hold_at_most).to_string(),
-            waited,
-            keep.to_string(),
-            micros(longest).to_string(),
-        ];
         let (names, fresh) = (claim.keys.clone(), self.fresh.clone());
+        let client = self.links.of_this_process().client.clone();
+        let mut arguments = claim_arguments(claim, client, longest);
         self.links.drive(async move |link: Arc<Link<RedisServer>>| {
             let mut connected = link.connected().await?;
             let claim: Which = |scripts| &scripts.claim;
-            arguments.push(u8::from(fresh.load(Ordering::Relaxed)).to_string());
+            if let Some(rest) = arguments.last_mut() {
+                rest.push_str(if fresh.load(Ordering::Relaxed) { " 1" } else { " 0" });
+            }
             let value = call(&link, &mut connected, claim, &keys, &arguments).await?;
             // There is one by now: if it is gone later, it was lost.
             fresh.store(false, Ordering::Relaxed);

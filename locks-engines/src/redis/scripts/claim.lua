@@ -1,11 +1,12 @@
 local id, client, mode, note = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local lease, steal = tonumber(ARGV[5]), tonumber(ARGV[6])
-local least, most = tonumber(ARGV[7]), tonumber(ARGV[8])
-local waited, keep = tonumber(ARGV[9]), tonumber(ARGV[10])
-local longest, skip, lag = tonumber(ARGV[11]), ARGV[12], tonumber(ARGV[13])
-local grace, memory = tonumber(ARGV[14]), tonumber(ARGV[15])
+local lease, rest = tonumber(ARGV[5]), {}
+for word in string.gmatch(ARGV[7], '%S+') do rest[#rest + 1] = word end
+local steal, least, most = tonumber(rest[1]), tonumber(rest[2]), tonumber(rest[3])
+local waited, keep = tonumber(rest[4]), tonumber(rest[5])
+local longest, skip, lag = tonumber(rest[6]), rest[7], tonumber(rest[8])
+local grace, memory = tonumber(rest[9]), tonumber(rest[10])
 
-if ARGV[16] == 'check' then
+if rest[11] == 'check' then
   local info = call('INFO', 'server') .. call('INFO', 'replication')
   if match(info, 'run_id:(%x+)') .. match(info, 'master_replid:(%x+)') ~= SERVER then return { 5 } end
 end

@@ -1,11 +1,11 @@
--- KEYS: the namespace, the keys. ARGV: see `scripts.rs`.
+-- KEYS: the namespace, the keys. ARGV: see `claim_arguments`.
 local META = KEYS[1]
 local meta = call('HMGET', META, 'server', 'seen', 'fresh', 'longest', 'span')
 
 -- The usual case, before anything is defined that it has no use for, which takes longer than the rest: one key
 -- that nobody holds or waits for, no bounds of the hold, and a server that was seen a moment ago and is open.
-if #KEYS == 2 and meta[1] == SERVER and meta[4] == ARGV[11] and ARGV[7] == '0' and ARGV[8] == '0'
-  and not ARGV[16] and tonumber(meta[3]) <= now and call('EXISTS', KEYS[2]) == 0 then
+if #KEYS == 2 and meta[1] == SERVER and meta[4] == ARGV[6] and tonumber(meta[3]) <= now
+  and call('EXISTS', KEYS[2]) == 0 then
   local seen, lease = now - tonumber(meta[2]), tonumber(ARGV[5])
   if seen >= 0 and seen < 100000 then
     local token = call('HINCRBY', META, 'token', 1)
