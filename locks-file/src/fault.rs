@@ -53,7 +53,7 @@ pub(crate) fn linked_directory(path: &Path) -> LockError {
 #[cold]
 pub(crate) fn no_directory(path: &Path) -> LockError {
     let shown = path.display();
-    refused(path, format!("`{shown}` is not a directory: remove it, or {ANOTHER}"))
+    refused(path, format!("`{shown}` is not a directory: {ANOTHER}"))
 }
 
 #[cold]

@@ -41,7 +41,7 @@ fn f7_links_files_and_open_directories_are_refused() {
     refused(link, ErrorKind::NotConfigured, "is a symbolic link, to `");
     assert_eq!(fs::read_dir(temp.at("real")).unwrap().count(), 0, "it is untouched");
     fs::write(temp.at("file"), "").unwrap();
-    refused(temp.at("file"), ErrorKind::NotConfigured, "is not a directory");
+    refused(temp.at("file"), ErrorKind::NotConfigured, "is not a directory: name another");
     refused(temp.at("file/below"), ErrorKind::Unavailable, "cannot be used");
     fs::create_dir(temp.at("open")).unwrap();
     fs::set_permissions(temp.at("open"), Permissions::from_mode(0o777)).unwrap();

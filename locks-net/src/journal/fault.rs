@@ -41,7 +41,7 @@ pub(super) fn linked_directory(path: &Path) -> LockError {
 
 #[cold]
 pub(super) fn no_directory(path: &Path) -> LockError {
-    refused(format!("`{}` is not a directory: remove it, or {ANOTHER}", path.display()))
+    refused(format!("`{}` is not a directory: {ANOTHER}", path.display()))
 }
 
 #[cold]

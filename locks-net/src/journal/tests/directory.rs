@@ -56,7 +56,7 @@ fn f7_what_is_no_directory_of_ones_own_is_refused_untouched() {
     fs::write(&file, b"").unwrap();
     let mut cases = vec![
         (link.join(""), ErrorKind::NotConfigured, "symbolic link"),
-        (file.clone(), ErrorKind::NotConfigured, "not a directory"),
+        (file.clone(), ErrorKind::NotConfigured, "not a directory: name another"),
         (real.clone(), ErrorKind::NotConfigured, "chmod 700"),
         (file.join("below"), ErrorKind::Unavailable, "cannot be used"),
         (PathBuf::from("/proc/locks-net"), ErrorKind::Unavailable, "cannot be used"),
