@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use locks_core::{Clock, ErrorKind, LockError, Moment, Token};
+use locks_core::{Clock, LockError, Moment, Token};
 
-use self::stopping::ended;
+use self::stopping::discharged;
 use crate::access::Clients;
 use crate::adaptive_spin::{AdaptiveSpin, SPELL};
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice};
@@ -202,7 +202,7 @@ impl Driver {
         if self.has_stopped() {
             return Poll::Ready(Round::Over(match self.is_discharged {
                 false => Ok(()),
-                true => Err(ended(ErrorKind::Unavailable, "the lock of its directory was removed")),
+                true => Err(discharged()),
             }));
         }
         if self.looks_on(came) {

@@ -18,7 +18,6 @@ impl Driver {
             return Ok(());
         }
         self.reachable_until = now.after(Timer::LONGEST);
-        let lost = |why: &str| ended(ErrorKind::Unavailable, why);
         if self.is_discharged() {
             self.discharge();
             return Ok(());
@@ -28,7 +27,7 @@ impl Driver {
             None => Ok(()),
             Some(file) => {
                 let path = file.path().display();
-                Err(lost(&format!("its socket `{path}` was removed or replaced")))
+                Err(ended(&format!("its socket `{path}` was removed or replaced")))
             }
         }
     }
@@ -75,8 +74,15 @@ impl Driver {
 }
 
 /// Why the server cannot go on.
-pub(super) fn ended(kind: ErrorKind, why: &str) -> LockError {
+fn ended(why: &str) -> LockError {
     let why =
         format!("the server has ended: {why}; locks are kept for the next one on its directory");
-    LockError::new(kind, "").with_message(why)
+    LockError::new(ErrorKind::Unavailable, "").with_message(why)
+}
+
+/// Why a server has ended that was discharged: nothing of it is kept.
+pub(super) fn discharged() -> LockError {
+    let why = "the server has ended: its directory, or the lock in it, was removed, and whoever \
+               held locks was told that they are lost; name a directory that nothing cleans up";
+    LockError::new(ErrorKind::Unavailable, "").with_message(why)
 }

@@ -190,14 +190,18 @@ fn n3_a_server_whose_lock_was_removed_waits_for_none_of_its_clients_that_holds_n
 }
 
 #[test]
-fn a_server_whose_socket_or_lock_was_removed_ends() {
-    for lost in ["socket", "state/server.lock"] {
+fn a_server_whose_socket_or_lock_was_removed_ends_and_says_what_is_kept() {
+    let (kept, lost) = ("locks are kept for the next one", "locks was told that they are lost");
+    for (removed, told) in [("socket", kept), ("state/server.lock", lost), ("state", lost)] {
         let scratch = Scratch::new();
         let server = scratch.serve(|_| {});
-        fs::remove_file(scratch.path(lost)).unwrap();
+        if fs::remove_file(scratch.path(removed)).is_err() {
+            fs::remove_dir_all(scratch.path(removed)).unwrap();
+        }
         until("it ends", || !server.is_running());
-        let error = server.wait().unwrap_err();
-        assert!(error.to_string().contains("was removed"), "{error}");
+        let error = server.wait().unwrap_err().to_string();
+        assert!(error.contains("was removed") && error.contains(told), "{removed}: {error}");
+        assert_eq!(error.contains(kept), told == kept, "{removed}: {error}");
         assert!(!server.is_running());
         // The next one goes on.
         scratch.serve(|_| {});
