@@ -59,7 +59,7 @@ pub(super) fn write(caller: &Caller, label: &str) -> String {
 pub(super) fn holder(entry: &LeaseEntry) -> HolderInfo {
     let (party, who, label) = read(&entry.note);
     HolderInfo {
-        token: Some(entry.token),
+        token: Some(entry.token).filter(|token| token.get() > 0),
         age: entry.age,
         party,
         who,
@@ -115,6 +115,14 @@ mod tests {
         assert!(holder.who.unwrap().starts_with("thread"));
         assert_eq!(holder.token, Some(Token::new(3)));
         assert_eq!(holder.label.as_deref(), Some("order 17"));
+    }
+
+    /// As the hold of a transaction of PostgreSQL, which the library has not granted.
+    #[test]
+    fn c12_a_hold_without_a_token_has_none() {
+        let id = AcquisitionId::unique();
+        let entry = LeaseEntry::new("k", id, Token::new(0), Duration::ZERO);
+        assert_eq!(holder(&entry).token, None);
     }
 
     #[test]

@@ -158,7 +158,7 @@ pub struct LeaseEntry {
     pub key: String,
     /// The acquisition.
     pub id: AcquisitionId,
-    /// The token of the grant; zero where there is none yet.
+    /// The token of the grant; zero where there is none, or none yet.
     pub token: Token,
     /// The mode in which the key is held, or is to be held.
     pub mode: Mode,

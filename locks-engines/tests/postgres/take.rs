@@ -62,7 +62,12 @@ fn a_transaction_takes_a_key_until_it_ends() {
         assert_eq!(psql.says(&take), "t", "once more in the same transaction");
         let error = ours.named("k").wait(false).acquire().unwrap_err();
         assert!(error.is_contended(), "{error}");
+        let holders = error.holders().iter().map(|holder| (holder.party.pid, holder.token));
+        assert_eq!(holders.collect::<Vec<_>>(), [(None, None)], "{error}");
         assert!(error.to_string().contains("a transaction"), "{error}");
+        assert!(!error.to_string().contains("token"), "it has none: {error}");
+        // The table of holds has nothing of it.
+        assert!(ours.list().unwrap().is_empty());
         assert!(ours.all(["a", "k"]).wait(false).acquire().unwrap_err().is_contended());
         let mut other = Psql::start();
         assert_eq!(other.says(&take), "f");
