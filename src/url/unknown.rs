@@ -82,7 +82,8 @@ impl fmt::Display for Known {
         let (served, missing): (Vec<_>, Vec<_>) =
             usable(self.0).partition(|scheme| scheme.open.is_ok());
         write!(f, "use {}", listed(&served, "or"))?;
-        match missing.is_empty() {
+        // A person has built nothing.
+        match missing.is_empty() || self.0 == Asks::Command {
             true => Ok(()),
             false => write!(f, " (not in this build: {})", listed(&missing, "and")),
         }

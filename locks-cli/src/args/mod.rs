@@ -14,7 +14,6 @@ mod text;
 mod upkeep;
 
 use std::ffi::OsString;
-use std::time::Duration;
 
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
@@ -156,6 +155,8 @@ fn lasting() -> ValueParser {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn read(line: &[&str]) -> Result<Task, String> {

@@ -86,11 +86,11 @@ fn whatever_is_wrong_with_the_arguments_or_the_backend_is_125() {
 fn what_is_wrong_is_told_in_words_of_the_command() {
     let place = Place::new();
     for (line, expected) in [
-        (&["run", "--backend", "mysql:", "a", "--", "true"][..], "use `file:` for"),
+        (&["run", "--backend", "mysql:", "a", "--", "true"][..], "use `file:`, `net:`"),
         (&["run", "--backend", "/var/lock", "a", "--", "true"], "write `file://`"),
         (&["run", "--permits", "2", "a", "--", "true"], "a backend that can, such as `net:`"),
-        (&["ls", "--backend", "nonsense"], "use `file:` for"),
-        (&["clean", "--backend", "nonsense:"], "use `file:` for"),
+        (&["ls", "--backend", "nonsense"], "use `file:`, `net:`"),
+        (&["clean", "--backend", "nonsense:"], "use `file:`, `net:`"),
     ] {
         let said = errors(&place.output(line.iter().copied()));
         assert!(said.contains(expected), "{line:?}: {said}");
