@@ -29,29 +29,23 @@ impl Here {
 }
 
 /// The note of a claim by `caller`: label, host, process id, process, who, call site, and the label
-/// of the request.
+/// of the request. What a party does not say of itself is as with this process, which asks for it.
 pub(super) fn write(caller: &Caller, label: &str) -> String {
-    let party = caller.party.as_deref();
-    let given = |part: fn(&ProcessInfo) -> Option<&String>| part(party?).cloned();
-    let here = |part: &String| party.is_none().then(|| part.clone());
-    let pid = match party {
-        Some(party) => party.pid,
-        None => Some(std::process::id()),
+    let (party, here) = (caller.party.as_deref(), Here::get());
+    let given = |part: fn(&ProcessInfo) -> Option<&String>, here: &str| {
+        party.and_then(part).map_or_else(|| here.to_owned(), Clone::clone)
     };
-    let label_here = party.is_none().then(|| label.to_owned());
+    let pid = party.and_then(|party| party.pid).unwrap_or_else(std::process::id);
     [
-        given(|party| party.label.as_ref()).or(label_here),
-        given(|party| party.host.as_ref()).or_else(|| here(&Here::get().host)),
-        pid.map(|pid| pid.to_string()),
-        given(|party| party.process.as_ref()).or_else(|| here(&Here::get().process)),
-        caller.owner.and_then(crate::OwnerId::describe),
-        caller.site.map(|site| site.to_string()),
-        caller.label.as_deref().map(str::to_owned),
+        given(|party| party.label.as_ref(), label),
+        given(|party| party.host.as_ref(), &here.host),
+        pid.to_string(),
+        given(|party| party.process.as_ref(), &here.process),
+        caller.owner.and_then(crate::OwnerId::describe).unwrap_or_default(),
+        caller.site.map(|site| site.to_string()).unwrap_or_default(),
+        caller.label.as_deref().unwrap_or_default().to_owned(),
     ]
-    .map(|part| {
-        let part = part.unwrap_or_default();
-        part.chars().filter(|&c| !c.is_control()).take(LONGEST_PART).collect::<String>()
-    })
+    .map(|part| part.chars().filter(|&c| !c.is_control()).take(LONGEST_PART).collect::<String>())
     .join(&PART.to_string())
 }
 
@@ -123,6 +117,20 @@ mod tests {
         let id = AcquisitionId::unique();
         let entry = LeaseEntry::new("k", id, Token::new(0), Duration::ZERO);
         assert_eq!(holder(&entry).token, None);
+    }
+
+    #[test]
+    fn c12_what_a_party_leaves_out_is_as_with_its_process() {
+        let mut party = ProcessInfo { process: Some("nightly".into()), ..ProcessInfo::default() };
+        let caller = Caller::blocking(None).of(party.clone().into());
+        let told = holder_of(write(&caller, "billing")).party;
+        assert_eq!(told.process.as_deref(), Some("nightly"));
+        assert_eq!(told.label.as_deref(), Some("billing"));
+        assert_eq!(told.pid, Some(std::process::id()));
+        assert_eq!(told.host.as_deref().unwrap_or_default(), Here::get().host.trim());
+        (party.label, party.pid) = (Some("theirs".into()), Some(7));
+        let told = holder_of(write(&Caller::blocking(None).of(party.into()), "billing")).party;
+        assert_eq!((told.label.as_deref(), told.pid), (Some("theirs"), Some(7)));
     }
 
     #[test]
