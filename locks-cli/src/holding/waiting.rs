@@ -58,13 +58,13 @@ pub(crate) fn acquire_at(
         }
     }
     let about = at.backend.about();
-    if asked.kill_after.is_some() && asked.options.hold_at_most.is_none() && at.server.is_none() {
-        let why = match about.capabilities.exclusion {
-            Exclusion::Kernel => "keeps a lock for as long as its holder runs",
-            _ => "does not say when its lease is over before it is",
-        };
+    if asked.kill_after.is_some()
+        && asked.options.hold_at_most.is_none()
+        && about.capabilities.exclusion == Exclusion::Kernel
+    {
         return Err(Failure::new(format!(
-            "`--kill-after` has no end to count from: `{}` {why}; say `--hold-at-most` as well, or leave it out",
+            "`--kill-after` has no end to count from: `{}` keeps a lock for as long as its holder runs; say \
+             `--hold-at-most` as well, or leave it out",
             about.name
         )));
     }

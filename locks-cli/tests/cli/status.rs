@@ -89,10 +89,6 @@ fn what_is_wrong_is_told_in_words_of_the_command() {
         (&["run", "--backend", "mysql:", "a", "--", "true"][..], "use `file:`, `net:`"),
         (&["run", "--backend", "/var/lock", "a", "--", "true"], "write `file://`"),
         (&["run", "--permits", "2", "a", "--", "true"], "a backend that can, such as `net:`"),
-        (
-            &["run", "--backend", "redis://127.0.0.1:1", "--kill-after", "1s", "a", "--", "true"],
-            "does not say when its lease is over before it is; say `--hold-at-most` as well",
-        ),
         (&["ls", "--backend", "nonsense"], "use `file:`, `net:`"),
         (&["clean", "--backend", "nonsense:"], "use `file:`, `net:`"),
     ] {

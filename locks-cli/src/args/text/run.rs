@@ -74,8 +74,7 @@ pub(in crate::args) const RUN: &[Section] = &[
             "With `--hold-at-most` the end is known: the group gets TERM `--kill-after` before it, and KILL",
             "half of that, at most half a second, before it. So it is gone when the lock passes on, unless",
             "the machine is too busy for that. Where a lease keeps the lock (`locks://`) and cannot be renewed,",
-            "the group gets TERM `--kill-after` before its end, and KILL at it. At `redis:`, `postgres:` and",
-            "`etcd:` it gets KILL alone, unless `--hold-at-most` says an end that is known.",
+            "the group gets TERM `--kill-after` before its end, and KILL at it.",
         ],
     },
     Section {
