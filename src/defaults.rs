@@ -136,6 +136,10 @@ impl LockBackend for WithDefaults {
         self.inner.unwatch(hold, waker);
     }
 
+    fn validity(&self, hold: &Hold) -> Option<(Duration, Duration)> {
+        self.inner.validity(hold)
+    }
+
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
         self.inner.refresh(hold)
     }

@@ -2,6 +2,8 @@
 
 #[path = "cli/crontab.rs"]
 mod crontab;
+#[path = "cli/engines.rs"]
+mod engines;
 #[path = "cli/handed.rs"]
 mod handed;
 #[path = "cli/hold.rs"]

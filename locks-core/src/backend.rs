@@ -1,5 +1,6 @@
 use std::fmt;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::engine::{Nesting, SlotHold, SlotRef};
 use crate::{BackendInfo, HolderInfo, LockInfo, LostCause, Op, Query, Request, Token};
@@ -62,6 +63,18 @@ pub trait LockBackend: Send + Sync + 'static {
 
     /// Removes a waker that [`poll_lost`](Self::poll_lost) registered for the hold.
     fn unwatch(&self, hold: &Hold, waker: &Waker);
+
+    /// Returns the lease of a hold, and the time from now for which the hold is certain to last,
+    /// but for `hold_at_most`, even if the backend cannot be reached
+    /// ([C8](crate::contract#c8-loss)). Each renewal extends the time. `None` where no end is
+    /// known, as where the process itself keeps its locks, and for a hold that is lost.
+    ///
+    /// For programs that have to finish or undo their work before another holder can be granted the
+    /// lock.
+    fn validity(&self, hold: &Hold) -> Option<(Duration, Duration)> {
+        let _ = hold;
+        None
+    }
 
     /// Resets the age of the hold to zero, so that `steal_after` counts from now
     /// ([C6](crate::contract#c6-stealing)).

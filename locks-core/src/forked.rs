@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::fork::{PerProcess, generation};
 use crate::sync::plain::Mutex;
@@ -198,6 +199,10 @@ impl<S: Side> LockBackend for PerFork<S> {
 
     fn unwatch(&self, hold: &Hold, waker: &Waker) {
         self.with(hold, |engine, hold| engine.unwatch(hold, waker));
+    }
+
+    fn validity(&self, hold: &Hold) -> Option<(Duration, Duration)> {
+        self.with(hold, |engine, hold| engine.validity(hold))?
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {

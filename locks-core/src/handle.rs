@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::{
     BackendInfo, Engine, Granted, Hold, HolderInfo, LockBackend, LockError, LockInfo, LostCause,
@@ -234,6 +235,15 @@ impl Backend {
         match self.behind() {
             Behind::Engine(engine) => engine.unwatch(hold, waker),
             Behind::Other(other) => other.unwatch(hold, waker),
+        }
+    }
+
+    /// Returns the lease of the hold, and the time from now for which it is certain to last; see
+    /// [`LockBackend::validity`].
+    pub fn validity(&self, hold: &Hold) -> Option<(Duration, Duration)> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.validity(hold),
+            Behind::Other(other) => other.validity(hold),
         }
     }
 

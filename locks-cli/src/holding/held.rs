@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use locks::backend::{Caller, Granted, Hold, KeySet, Keys, Op, Request};
+use locks::backend::{Caller, Exclusion, Granted, Hold, KeySet, Keys, Op, Request};
 use locks::{
     Backend, ErrorKind, LockError, LostCause, Options, ProcessInfo, SharedOwner, Token, Wait,
 };
@@ -78,15 +78,14 @@ impl CommandHold {
         self.at.backend.poll_lost(hold, cx).map(|cause| self.lost(cause))
     }
 
-    /// The lease that a server keeps it by, and for how long it is known to be there; `None`
-    /// without one.
+    /// The lease that it is kept by, and for how long it is known to be there; `None` without one.
     pub(crate) fn validity(&self) -> Option<(Duration, Duration)> {
-        self.at.server.as_ref()?.validity(self.hold.as_ref()?)
+        self.at.backend.validity(self.hold.as_ref()?)
     }
 
     /// Whether a lease may come to be what keeps it.
-    pub(crate) fn has_server(&self) -> bool {
-        self.at.server.is_some()
+    pub(crate) fn may_have_lease(&self) -> bool {
+        self.at.backend.about().capabilities.exclusion != Exclusion::Kernel
     }
 
     /// # Errors

@@ -31,7 +31,7 @@ pub(crate) fn look(held: &CommandHold, kill_after: Option<Duration>) -> LeaseEnd
                 None => LeaseEnd::Near,
             }
         }
-        None => LeaseEnd::Far(held.has_server().then(|| now + LOOK)),
+        None => LeaseEnd::Far(held.may_have_lease().then(|| now + LOOK)),
     }
 }
 

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::Engine;
 use super::acquire::{Attempt, PendingHold};
 use super::ports::lost_error;
-use super::table::{Core, PinnedKey, SlotRef};
+use super::table::{Core, PinnedKey, SlotHold, SlotRef};
 use crate::backend::HoldRepr;
 use crate::calls::Calls;
 use crate::request::FastHolder;
@@ -175,6 +176,18 @@ impl Engine {
         if self.granted(hold) {
             hold.slots().iter().for_each(|hold| self.core.unwatch(hold, waker));
         }
+    }
+
+    /// Returns the lease of the hold, and the time from now for which it is certain to last; see
+    /// [`LockBackend::validity`](crate::LockBackend::validity).
+    pub fn validity(&self, hold: &Hold) -> Option<(Duration, Duration)> {
+        let upstream = self.core.upstream.as_ref().filter(|_| self.granted(hold))?;
+        let of = |hold: &SlotHold| {
+            let mut grant = None;
+            let _ = self.core.with_hold(hold, |entry| grant = entry.upstream_grant);
+            upstream.validity(hold.slot().key(), grant?)
+        };
+        hold.slots().iter().filter_map(of).min_by_key(|(_, left)| *left)
     }
 
     /// Resets the age of the hold to zero; see

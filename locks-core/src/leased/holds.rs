@@ -221,6 +221,16 @@ impl Holds {
         }
     }
 
+    /// The lease of the hold, and for how long it is valid from now on if no renewal gets through;
+    /// `None` once it is lost.
+    pub(super) fn validity(&self, id: u64) -> Option<(Duration, Duration)> {
+        let now = self.clock.now();
+        let mut table = self.table.lock();
+        let hold = table.holds.get_mut(&id)?;
+        let left = hold.renewal.left(now)?;
+        Some((hold.lease, left))
+    }
+
     /// Returns whom the hold was stolen from.
     pub(super) fn stolen_from(&self, id: u64, key: &str) -> Vec<HolderInfo> {
         let table = self.table.lock();

@@ -103,6 +103,12 @@ impl Renewal {
         self.lost
     }
 
+    /// For how long it may be trusted from `now` on, if it is not renewed and has no bound; not at
+    /// all once it is lost.
+    pub(super) fn left(&mut self, now: Moment) -> Option<Duration> {
+        self.check(now).is_none().then(|| self.valid_until.since(now))
+    }
+
     /// When to renew next; never again once it is lost.
     pub(super) fn renew_at(&self) -> Option<Moment> {
         self.lost.is_none().then_some(self.renew_at)

@@ -94,6 +94,10 @@ impl<S: LeaseStore> Upstream for StoreUpstream<S> {
 
     fn unwatch(&self, _: &str, _: UpstreamGrant, _: &Waker) {}
 
+    fn validity(&self, _: &str, grant: UpstreamGrant) -> Option<(Duration, Duration)> {
+        self.0.holds.validity(grant.id)
+    }
+
     fn stolen_from(&self, key: &str, grant: UpstreamGrant) -> Vec<HolderInfo> {
         self.0.holds.stolen_from(grant.id, key)
     }

@@ -3,7 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use locks_core::{ErrorKind, LostCause, Token};
+use locks_core::{Caller, ErrorKind, KeySet, Keys, LostCause, Options, Request, Token};
 
 use crate::gate::Gate;
 use crate::rig::{Driven, LEASE, MILLI, Rig, VALIDITY, take, until};
@@ -115,6 +115,25 @@ fn c8_validity_counts_from_the_sending_of_the_renewal() {
     guard.check().expect("the lease cannot have run out yet");
     rig.clock.advance(MILLI);
     assert_eq!(guard.check().unwrap_err().kind(), EXPIRED);
+}
+
+#[test]
+fn c8_a_hold_tells_its_lease_and_what_is_left_of_it() {
+    let (rig, keys) = (Rig::new(), KeySet::new(["a", "b"]));
+    let mut options = Options::default();
+    options.hold_at_most = Some(LEASE * 5);
+    let request = Request::new(Keys::all(&keys), options, Caller::blocking(None));
+    let hold = rig.ours.acquire(request).block().expect("they are free").hold;
+    assert_eq!(rig.ours.validity(&hold), Some((LEASE, VALIDITY)));
+    rig.pass(LEASE * 2);
+    rig.cut_renewals();
+    let (_, left) = rig.ours.validity(&hold).expect("it is renewed");
+    assert!(left > VALIDITY / 2, "{left:?}");
+    rig.clock.advance(left - MILLI);
+    assert_eq!(rig.ours.validity(&hold), Some((LEASE, MILLI)));
+    rig.clock.advance(MILLI);
+    assert_eq!(rig.ours.validity(&hold), None, "it is lost");
+    assert!(rig.ours.release(hold).block().is_err());
 }
 
 /// The store counts from when it grants, which may be long before that is known here.

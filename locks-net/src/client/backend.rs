@@ -139,20 +139,6 @@ impl NetBackend {
         })
     }
 
-    /// Returns the lease of a hold, and the time from now for which the hold is certain to last,
-    /// even if the server cannot be reached ([C8](locks_core::contract#c8-loss)); `None` where no
-    /// end is known, as over a connected Unix socket, where the process itself keeps its locks.
-    /// Each renewal extends the time.
-    ///
-    /// For programs that have to finish or undo their work before another holder can be granted the
-    /// lock.
-    pub fn validity(&self, hold: &Hold) -> Option<(Duration, Duration)> {
-        let request = number(hold);
-        let link = self.0.generation.own_of(request)?;
-        let (lease, until) = link.look(|session| session.validity(request))?;
-        Some((lease, until.since(link.now())))
-    }
-
     /// The connection of this process.
     pub(super) fn link(&self) -> Result<&Arc<Link>, LockError> {
         self.0.link()
@@ -235,6 +221,13 @@ impl LockBackend for NetBackend {
         if let Some(link) = self.0.generation.own_of(request) {
             drop(link.look(|session| session.unwatch(request, waker)));
         }
+    }
+
+    fn validity(&self, hold: &Hold) -> Option<(Duration, Duration)> {
+        let request = number(hold);
+        let link = self.0.generation.own_of(request)?;
+        let (lease, until) = link.look(|session| session.validity(request))?;
+        Some((lease, until.since(link.now())))
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {

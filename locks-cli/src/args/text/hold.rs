@@ -26,7 +26,9 @@ pub(in crate::args) const HOLD: &[Section] = &[
         title: "When the lock is lost",
         lines: &[
             "The script gets TERM, or what `--signal` says, and its standard error a line that says why. What it",
-            "has started is its own to end. With `--hold-at-most` the signal comes `--kill-after` before the end.",
+            "has started is its own to end. With `--hold-at-most` the signal comes `--kill-after` before the end,",
+            "and so it does before the end of a lease (`locks://`, `redis:`, `etcd:`, `postgres:`) that cannot be",
+            "renewed.",
         ],
     },
     Section {

@@ -73,8 +73,8 @@ pub(in crate::args) const RUN: &[Section] = &[
             "group gets KILL at once. Until then both may have run: only tokens protect against that.",
             "With `--hold-at-most` the end is known: the group gets TERM `--kill-after` before it, and KILL",
             "half of that, at most half a second, before it. So it is gone when the lock passes on, unless",
-            "the machine is too busy for that. Where a lease keeps the lock (`locks://`) and cannot be renewed,",
-            "the group gets TERM `--kill-after` before its end, and KILL at it.",
+            "the machine is too busy for that. Where a lease keeps the lock (`locks://`, `redis:`, `etcd:`,",
+            "`postgres:`) and cannot be renewed, the group gets TERM `--kill-after` before its end, and KILL at it.",
         ],
     },
     Section {

@@ -88,6 +88,13 @@ pub trait Upstream: Send + Sync + 'static {
     /// Removes a waker that [`poll_lost`](Self::poll_lost) registered for the grant.
     fn unwatch(&self, key: &str, grant: UpstreamGrant, waker: &Waker);
 
+    /// Returns the lease of the grant, and the time from now for which it is certain to last; see
+    /// [`LockBackend::validity`](crate::LockBackend::validity). `None` if no lease keeps it.
+    fn validity(&self, key: &str, grant: UpstreamGrant) -> Option<(Duration, Duration)> {
+        let _ = (key, grant);
+        None
+    }
+
     /// Returns the holds from which the upstream has taken the key for this grant
     /// ([C6](crate::contract#c6-stealing)).
     fn stolen_from(&self, key: &str, grant: UpstreamGrant) -> Vec<HolderInfo>;
