@@ -8,6 +8,7 @@ use locks::{Backend, ErrorKind, HolderInfo, LockError, Mode, Token};
 use super::family::{is_above, is_there};
 use crate::args::LockArgs;
 use crate::hold;
+use crate::list::person::is_local;
 
 /// The locks that are held around a command, for a `locks run` within: a line for each, token and
 /// key.
@@ -69,7 +70,9 @@ pub(crate) async fn is_not_in_the_way(
 
 /// What of ours the holder is, if it is.
 fn around_us(holder: &HolderInfo, key: &str) -> Option<&'static str> {
-    let pid = holder.party.pid.and_then(|pid| i32::try_from(pid).ok());
+    let is_here = holder.party.host.as_deref().is_none_or(is_local);
+    // On another machine there are others by these numbers.
+    let pid = holder.party.pid.filter(|_| is_here).and_then(|pid| i32::try_from(pid).ok());
     if let Some(pid) = pid
         && let Some(shell) = hold::kept_for(pid)
     {
@@ -78,7 +81,7 @@ fn around_us(holder: &HolderInfo, key: &str) -> Option<&'static str> {
     let line = format!("{} {key}", holder.token?);
     let is_noted = env::var(WITHIN).is_ok_and(|lines| lines.lines().any(|noted| noted == line));
     // One that has let this process go on its own does not wait for it. One in another pid
-    // namespace cannot be looked for.
+    // namespace, or on another machine, cannot be looked for.
     let waits = pid.is_none_or(|pid| is_above(pid) || !is_there(pid));
     (is_noted && waits).then_some("`locks run` around this one, which waits for this one to end")
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::kit::{Place, Process, errors, path_with_locks, within_patience};
+use crate::kit::{Place, Process, errors, path_with_locks, within_patience, words};
 
 /// A directory with a Redis server, which is the backend with these further options.
 fn with_redis(options: &str) -> (Place, Process) {
@@ -40,6 +40,37 @@ fn info(port: u16) -> Option<String> {
     let mut said = String::new();
     stream.read_to_string(&mut said).ok()?;
     Some(said)
+}
+
+#[test]
+fn c12_who_holds_a_lock_at_a_store_shows_with_label_process_and_host() {
+    let (place, _server) = with_redis("&label=nightly");
+    let holder = place.hold(&["a"]);
+    let held = place.listed()[0]["holders"][0].clone();
+    assert_eq!((&held["label"], &held["process"]), (&"nightly".into(), &"sh".into()), "{held}");
+    assert_eq!(held["pid"], holder.id(), "{held}");
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(held["host"], host.trim_end(), "{held}");
+    let refused = place.output(["run", "-n", "a", "--", "true"]);
+    let expected = format!("locks: `a` is held by `nightly` (process {}), for ", holder.id());
+    assert!(errors(&refused).starts_with(&expected), "{}", errors(&refused));
+    place.touch("end");
+    assert_eq!(holder.end().status.code(), Some(0));
+    std::fs::remove_file(place.path("end")).unwrap();
+    let _other = place.hold(&["--label", "now", "b"]);
+    let held = place.listed()[0]["holders"][0].clone();
+    assert_eq!(held["label"], "now", "what is said for one run goes before the URL: {held}");
+}
+
+#[test]
+fn f39_a_script_that_asks_a_store_for_its_own_lock_is_told_at_once() {
+    let (place, _server) = with_redis("");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "locks hold a || exit\nlocks run -w 60s a -- true; echo $?"]);
+    shell.current_dir(place.dir()).env("LOCKS_URL", place.url()).env("PATH", path_with_locks());
+    let output = shell.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(words(&output), "125\n", "{}", errors(&output));
+    assert!(errors(&output).contains("the `locks hold` of this script"), "{}", errors(&output));
 }
 
 /// Ends by itself when it is asked to, and says that it was.

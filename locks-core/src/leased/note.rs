@@ -19,7 +19,9 @@ impl Here {
     fn get() -> &'static Self {
         static HERE: PerProcess<Here> = PerProcess::new();
         HERE.get_or_init(|| Here {
-            host: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
+            host: std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .map(|host| host.trim_end().to_owned())
+                .unwrap_or_default(),
             process: std::env::current_exe()
                 .ok()
                 .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
@@ -29,23 +31,28 @@ impl Here {
 }
 
 /// The note of a claim by `caller`: label, host, process id, process, who, call site, and the label
-/// of the request. What a party does not say of itself is as with this process, which asks for it.
+/// of the request. What the caller's party does not say is that of this process, unless the party
+/// is on another host.
 pub(super) fn write(caller: &Caller, label: &str) -> String {
-    let (party, here) = (caller.party.as_deref(), Here::get());
-    let given = |part: fn(&ProcessInfo) -> Option<&String>, here: &str| {
-        party.and_then(part).map_or_else(|| here.to_owned(), Clone::clone)
-    };
-    let pid = party.and_then(|party| party.pid).unwrap_or_else(std::process::id);
+    let party = caller.party.as_deref();
+    let given = |part: fn(&ProcessInfo) -> Option<&String>| part(party?).cloned();
+    let here = Here::get();
+    let is_here = party.and_then(|party| party.host.as_ref()).is_none_or(|host| *host == here.host);
+    let process = is_here.then(|| here.process.clone());
+    let pid = party.and_then(|party| party.pid).or(is_here.then(std::process::id));
     [
-        given(|party| party.label.as_ref(), label),
-        given(|party| party.host.as_ref(), &here.host),
-        pid.to_string(),
-        given(|party| party.process.as_ref(), &here.process),
-        caller.owner.and_then(crate::OwnerId::describe).unwrap_or_default(),
-        caller.site.map(|site| site.to_string()).unwrap_or_default(),
-        caller.label.as_deref().unwrap_or_default().to_owned(),
+        given(|party| party.label.as_ref()).or_else(|| Some(label.to_owned())),
+        given(|party| party.host.as_ref()).or_else(|| Some(here.host.clone())),
+        pid.map(|pid| pid.to_string()),
+        given(|party| party.process.as_ref()).or(process),
+        caller.owner.and_then(crate::OwnerId::describe),
+        caller.site.map(|site| site.to_string()).or_else(|| given(|party| party.site.as_ref())),
+        caller.label.as_deref().map(str::to_owned),
     ]
-    .map(|part| part.chars().filter(|&c| !c.is_control()).take(LONGEST_PART).collect::<String>())
+    .map(|part| {
+        let part = part.unwrap_or_default();
+        part.chars().filter(|&c| !c.is_control()).take(LONGEST_PART).collect::<String>()
+    })
     .join(&PART.to_string())
 }
 
@@ -120,17 +127,30 @@ mod tests {
     }
 
     #[test]
-    fn c12_what_a_party_leaves_out_is_as_with_its_process() {
-        let mut party = ProcessInfo { process: Some("nightly".into()), ..ProcessInfo::default() };
-        let caller = Caller::blocking(None).of(party.clone().into());
-        let told = holder_of(write(&caller, "billing")).party;
-        assert_eq!(told.process.as_deref(), Some("nightly"));
-        assert_eq!(told.label.as_deref(), Some("billing"));
-        assert_eq!(told.pid, Some(std::process::id()));
-        assert_eq!(told.host.as_deref().unwrap_or_default(), Here::get().host.trim());
-        (party.label, party.pid) = (Some("theirs".into()), Some(7));
-        let told = holder_of(write(&Caller::blocking(None).of(party.into()), "billing")).party;
-        assert_eq!((told.label.as_deref(), told.pid), (Some("theirs"), Some(7)));
+    fn c12_what_a_party_does_not_say_is_that_of_this_process() {
+        let mut party = ProcessInfo { process: Some("sh".to_owned()), ..ProcessInfo::default() };
+        let told = |party: &ProcessInfo| {
+            let caller = Caller::polling(None).of(std::sync::Arc::new(party.clone()));
+            holder_of(write(&caller, "nightly")).party
+        };
+        let holder = told(&party);
+        assert_eq!(
+            (holder.label.as_deref(), holder.process.as_deref()),
+            (Some("nightly"), Some("sh"))
+        );
+        assert_eq!(
+            (holder.pid, holder.host),
+            (Some(std::process::id()), told(&ProcessInfo::default()).host)
+        );
+        (party.label, party.site) = (Some("own".to_owned()), Some("job.py:7".to_owned()));
+        let holder = told(&party);
+        assert_eq!(
+            (holder.label.as_deref(), holder.site.as_deref()),
+            (Some("own"), Some("job.py:7"))
+        );
+        // By the number of this process there is another one on that host.
+        party.host = Some("elsewhere".to_owned());
+        assert_eq!((told(&party).pid, told(&party).host.as_deref()), (None, Some("elsewhere")));
     }
 
     #[test]
