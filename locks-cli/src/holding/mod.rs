@@ -17,6 +17,6 @@ pub(crate) use self::held::CommandHold;
 pub(crate) use self::lease::{LeaseEnd, look as look_at_lease};
 pub(crate) use self::schedule::{Due, Schedule};
 pub(crate) use self::signals::{
-    ends_waiting, has_group_stopped, keep_children, listen, raise_again, stop_group, stop_myself,
+    ends_waiting, has_group_stopped, keep_children, listen, stop_group, stop_myself,
 };
 pub(crate) use self::waiting::{Outcome, acquire, acquire_at};

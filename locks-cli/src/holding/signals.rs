@@ -36,15 +36,15 @@ pub(crate) fn ends_waiting(signal: Signal) -> bool {
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// Signals become events, for as long as the process lives or until it is [told
-/// otherwise](Self::stop).
+/// otherwise](Self::end_with_wait).
 #[derive(Debug)]
 pub(crate) struct Listening {
     stops: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
-/// From now on signals become events, and do nothing else. To be called before there are other
-/// threads.
+/// From now on signals become events, and do nothing else. To be called for the first time before
+/// there are other threads.
 ///
 /// They are blocked and waited for, not handled, so that their dispositions stay what they were:
 /// this process can be stopped by the one that has stopped its command, and what it starts inherits
@@ -81,22 +81,27 @@ pub(crate) fn listen(events: &Events, inherited: &Inherited) -> io::Result<Liste
 }
 
 impl Listening {
-    /// Ends the listening: signals that came before are events, later ones stay pending.
-    pub(crate) fn stop(self) {
+    /// Ends the listening with the wait for the lock. Returns the signal that ends this process, if
+    /// one has come until now; those for the command are forgotten. Later ones stay pending.
+    pub(crate) fn end_with_wait(self, events: &Events) -> Option<Signal> {
+        self.stop();
+        // The lock may have been granted before they were looked at, or even handed out.
+        let signals = events.signals();
+        let ends = signals.iter().copied().find(|signal| ends_waiting(*signal));
+        if ends.is_none() && signals.contains(&Signal::TSTP) {
+            stop_myself();
+        }
+        ends
+    }
+
+    /// Ends the listening: signals that came before are events. Those with greater numbers than
+    /// CHLD, which the kernel hands out after it, may stay pending: they end and harm nobody.
+    fn stop(self) {
         self.stops.store(true, Ordering::Release);
         // It waits for this one in any case, and no other is needed for it to be heard.
         if kill_process(getpid(), Signal::CHILD).is_ok() {
             let _ = self.thread.join();
         }
-    }
-}
-
-/// Has signals be pending that were heard too soon; they are blocked. Not those that only tell this
-/// process something.
-pub(crate) fn raise_again(signals: impl IntoIterator<Item = Signal>) {
-    for signal in signals {
-        // It cannot fail: the process is this one.
-        let _ = kill_process(getpid(), signal);
     }
 }
 

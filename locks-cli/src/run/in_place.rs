@@ -38,12 +38,9 @@ pub(super) fn run(asked: &RunArgs, inherited: &Inherited) -> Result<Status, Fail
     };
     locks::keep_across_exec(&files, held.token())?;
     // What comes from here on waits for the command, or ends this process before there is one.
-    listening.stop();
-    let signals = events.signals();
-    if let Some(signal) = signals.iter().find(|signal| holding::ends_waiting(**signal)) {
+    if let Some(signal) = listening.end_with_wait(&events) {
         return Ok(Status::Signalled(signal.as_raw()));
     }
-    holding::raise_again(signals);
     let (name, arguments) = asked.command.split_first().expect("it is not empty");
     inherited.blocked().apply();
     let mut command = Command::new(name);

@@ -30,13 +30,20 @@ pub(crate) fn run(asked: RunArgs, inherited: &Inherited) -> Result<Status, Failu
         return in_place::run(&asked, inherited);
     }
     let events = Events::new();
-    holding::listen(&events, inherited).map_err(|error| Failure::during("signals", error))?;
+    let listen =
+        || holding::listen(&events, inherited).map_err(|error| Failure::during("signals", error));
+    let listening = listen()?;
     let held = match holding::acquire(&asked.lock, party(&asked), &events)? {
         Outcome::Held(held) => held,
         Outcome::Not(status) => return Ok(status),
     };
     let schedule =
         Schedule::new(Instant::now(), asked.lock.options.hold_at_most, asked.lock.kill_after);
+    // What comes from here on is for the command.
+    if let Some(signal) = listening.end_with_wait(&events) {
+        return Ok(Status::Signalled(signal.as_raw()));
+    }
+    listen()?;
     // Whoever was stopped between the grant and here may have lost it already.
     if let Err(error) = held.check() {
         say(format_args!("{error}, before the command was started"));

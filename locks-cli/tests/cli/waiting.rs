@@ -107,6 +107,45 @@ fn signals_that_concern_the_command_do_not_end_the_wait() {
     assert_eq!(waiter.end().status.code(), Some(0));
 }
 
+/// They are handed out one by one, and the lock may be granted before the last.
+#[test]
+fn signals_that_came_before_the_lock_do_not_reach_the_command() {
+    let place = Place::new();
+    for _ in 0..5 {
+        let holder = place.hold(&["a"]);
+        let waiter = waiter(&place);
+        waiter.signal(Signal::STOP);
+        until("it is stopped", || (state(waiter.pid()) == 'T').then_some(()));
+        for signal in [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::WINCH] {
+            waiter.signal(signal);
+        }
+        place.touch("end");
+        assert_eq!(holder.end().status.code(), Some(0));
+        waiter.signal(Signal::CONT);
+        assert_eq!(waiter.end().status.code(), Some(0));
+        std::fs::remove_file(place.path("end")).unwrap();
+    }
+}
+
+#[test]
+fn f32_a_signal_that_came_before_the_lock_ends_the_wait_also_with_the_lock() {
+    let place = Place::new();
+    for _ in 0..5 {
+        let holder = place.hold(&["a"]);
+        let waiter = waiter(&place);
+        waiter.signal(Signal::STOP);
+        until("it is stopped", || (state(waiter.pid()) == 'T').then_some(()));
+        place.touch("end");
+        assert_eq!(holder.end().status.code(), Some(0));
+        waiter.signal(Signal::TERM);
+        waiter.signal(Signal::CONT);
+        assert_eq!(waiter.end().status.code(), Some(143));
+        assert!(!place.has("granted"), "the command was started");
+        std::fs::remove_file(place.path("end")).unwrap();
+        assert_eq!(place.output(["run", "-n", "a", "--", "true"]).status.code(), Some(0));
+    }
+}
+
 #[test]
 fn a_wait_stops_and_goes_on_as_any_job() {
     let place = Place::new();
