@@ -1,7 +1,7 @@
 //! The process that holds a lock for another one, and ends with it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -14,8 +14,8 @@ use locks::ProcessInfo;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, pidfd_send_signal, setsid};
 
-use super::KeeperReport;
 use super::given::Given;
+use super::{KeeperReport, stderr};
 use crate::args::{self, HoldArgs, Task};
 use crate::holding::{self, CommandHold, Due, Event, Events, LeaseEnd, Outcome, Schedule};
 use crate::inherited::Inherited;
@@ -150,7 +150,8 @@ impl Keeper {
                 Event::Signal(_) | Event::Look | Event::Unheard => {}
             }
         }
-        // Whoever is left to hear of it has ended.
+        // Whoever is left to hear of it has ended, and others may read on until it is closed.
+        stderr::close();
         let _ = self.held.release();
         Status::Done
     }
@@ -158,11 +159,7 @@ impl Keeper {
     /// Sends the script its signal, and says why where the script says what is wrong, if that can
     /// be found.
     fn tell(&self, why: std::fmt::Arguments<'_>) {
-        let stderr = format!("/proc/{}/fd/2", self.pid.as_raw_nonzero());
-        // Opened anew and not inherited: whoever reads from the script waits for the script only.
-        if let Ok(mut stderr) = File::options().append(true).open(stderr) {
-            let _ = stderr.write_all(status::line(why).as_bytes());
-        }
+        stderr::say(self.pid, &status::line(why));
         let _ = pidfd_send_signal(io::stdin(), self.asked.signal);
     }
 }

@@ -6,6 +6,7 @@
 
 mod given;
 mod keeper;
+mod stderr;
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -45,7 +46,7 @@ pub(crate) fn hold(asked: &HoldArgs) -> Result<Status, Failure> {
     let mut keeper = reexec::keeper(pid, arguments);
     // It outlives this process: nothing that somebody reads to its end may stay open in it. Of what
     // else the script has opened it sees to itself.
-    keeper.stdin(watched).stdout(Stdio::piped()).stderr(Stdio::null());
+    keeper.stdin(watched).stdout(Stdio::piped()).stderr(stderr::hand_on(pid));
     let mut keeper = keeper
         .spawn()
         .map_err(|error| Failure::during("the lock's keeper could not be started", error))?;

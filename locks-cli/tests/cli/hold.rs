@@ -1,5 +1,9 @@
 //! `locks hold`: a lock for the rest of a script, kept by another process.
 
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -106,7 +110,7 @@ fn a_loss_is_signalled_and_said_where_the_script_says_what_is_wrong() {
         let place = Place::new();
         let text = format!("trap 'exit 7' {trap}\nlocks hold {options} a || exit\n{GO_ON}");
         let mut command = script(&place, &text);
-        let stderr = std::fs::File::create(place.path("stderr")).unwrap();
+        let stderr = File::create(place.path("stderr")).unwrap();
         let mut process = Process::start(command.stderr(stderr));
         place.content("held");
         assert_eq!(place.output(["release", "a"]).status.code(), Some(0));
@@ -116,6 +120,75 @@ fn a_loss_is_signalled_and_said_where_the_script_says_what_is_wrong() {
         let said = place.content("stderr");
         assert!(said.starts_with("locks: the lock on `a`") && said.contains("was lost"), "{said}");
         assert!(is_free(&place));
+    }
+}
+
+/// What a script does until its lock is lost, of which it says something itself.
+const SAYS: &str = "trap 'echo got it >&2; exit 4' TERM
+    echo first >&2; echo >ready; while :; do sleep 0.02; done";
+
+/// Has the lock taken from a script with this standard error.
+fn lose(place: &Place, stderr: impl Into<Stdio>) {
+    let mut command = script(place, &format!("locks hold a || exit\n{SAYS}"));
+    let mut process = Process::start(command.stderr(stderr));
+    // Its copy of what it is given goes with it.
+    drop(command);
+    place.content("ready");
+    assert_eq!(place.output(["release", "a"]).status.code(), Some(0));
+    assert_eq!(process.until_ended().code(), Some(4));
+}
+
+fn assert_said(said: &str) {
+    let lines = said.lines().collect::<Vec<_>>();
+    assert!(matches!(lines[..], ["first", lost, "got it"] if lost.contains("was lost")), "{said}");
+}
+
+#[test]
+fn in_a_file_that_is_not_for_appending_nobody_writes_over_what_the_other_says() {
+    let place = Place::new();
+    lose(&place, File::create(place.path("said")).unwrap());
+    assert_said(&place.content("said"));
+}
+
+#[test]
+fn a_loss_is_said_on_a_socket_and_on_a_pipe_whose_readers_find_the_end() {
+    let place = Place::new();
+    let (mut reader, writer) = UnixStream::pair().unwrap();
+    lose(&place, OwnedFd::from(writer));
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    assert_said(&said);
+    std::fs::remove_file(place.path("ready")).unwrap();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    lose(&place, writer);
+    said.clear();
+    reader.read_to_string(&mut said).unwrap();
+    assert_said(&said);
+}
+
+#[test]
+fn a_loss_is_signalled_also_where_nobody_reads_what_is_said() {
+    for is_socket in [true, false] {
+        let place = Place::new();
+        let (_reader, mut writer) = match is_socket {
+            true => {
+                let (reader, writer) = UnixStream::pair().unwrap();
+                (OwnedFd::from(reader), File::from(OwnedFd::from(writer)))
+            }
+            false => {
+                let (reader, writer) = std::io::pipe().unwrap();
+                (OwnedFd::from(reader), File::from(OwnedFd::from(writer)))
+            }
+        };
+        let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
+        rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+        while writer.write(b"full").is_ok() {}
+        rustix::fs::fcntl_setfl(&writer, flags).unwrap();
+        let text = format!("locks hold a || exit\ntrap 'exit 4' TERM\n{GO_ON}");
+        let mut process = Process::start(script(&place, &text).stderr(writer));
+        place.content("held");
+        assert_eq!(place.output(["release", "a"]).status.code(), Some(0));
+        assert_eq!(process.until_ended().code(), Some(4), "{is_socket}");
     }
 }
 
@@ -193,7 +266,7 @@ fn the_keeper_keeps_none_of_the_scripts_own_files_open() {
             exec 9>&-; wait $reader; echo $?
             locks run -n -q a -- true; echo $?";
         let mut shell = script(&place, text);
-        let out = std::fs::File::create(place.path("said")).unwrap();
+        let out = File::create(place.path("said")).unwrap();
         let mut process = Process::start(shell.stdout(out));
         assert_eq!(process.until_ended().code(), Some(0), "{backend}");
         // The lock is held all the same.
