@@ -1,10 +1,10 @@
 //! The script's standard error, where the keeper says why the script is signalled.
 //!
-//! Whoever reads from the script waits for the script only, so the keeper has no copy of a pipe, and
-//! opens it when there is something to say. A file that is opened anew would have a place of its own
-//! to write at, where one of the two writes over the other, and a socket cannot be opened. Of these
-//! `locks hold` hands on its own, where that is the script's: nobody waits for the end of a file, and
-//! a socket is [closed](close) with the script.
+//! Whoever reads from the script waits for the script only, so the keeper has no copy of a pipe,
+//! and opens it when there is something to say. A file that is opened anew would have a place of
+//! its own to write at, where one of the two writes over the other, and a socket cannot be opened.
+//! Of these `locks hold` hands on its own, where that is the script's: nobody waits for the end of
+//! a file, and a socket is [closed](close) with the script.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
